@@ -1,0 +1,45 @@
+# Libraries, found once; q8-libraries carries them all. The protobuf-c code is generated here.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(JPEG REQUIRED IMPORTED_TARGET libjpeg)
+pkg_check_modules(PNG REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(WEBP IMPORTED_TARGET libwebp)
+find_program(PROTOC_C protoc-c REQUIRED)
+
+add_library(q8-libraries INTERFACE)
+target_link_libraries(q8-libraries INTERFACE PkgConfig::PROTOBUF_C PkgConfig::JPEG PkgConfig::PNG
+  Threads::Threads m)
+if(WEBP_FOUND)
+  target_link_libraries(q8-libraries INTERFACE PkgConfig::WEBP)
+  target_compile_definitions(q8-libraries INTERFACE Q8_HAVE_WEBP=1)
+endif()
+
+if(NOT Q8_ONEDNN STREQUAL OFF)
+  find_package(dnnl QUIET CONFIG)
+  if(dnnl_FOUND)
+    # Debian's oneDNN runs on libgomp; each worker thread tells it to stay single-threaded.
+    target_link_libraries(q8-libraries INTERFACE DNNL::dnnl gomp)
+    target_compile_definitions(q8-libraries INTERFACE Q8_HAVE_ONEDNN=1)
+  elseif(Q8_ONEDNN STREQUAL ON)
+    message(FATAL_ERROR "Q8_ONEDNN=ON, but oneDNN was not found (Debian: libdnnl-dev)")
+  endif()
+endif()
+
+# Generated messages: compiled without our warnings, seen as a system header.
+set(Q8_PROTO_DIR ${CMAKE_CURRENT_BINARY_DIR}/proto)
+file(MAKE_DIRECTORY ${Q8_PROTO_DIR})
+set(Q8_PROTO_C)
+foreach(schema caffe weights)
+  add_custom_command(
+    OUTPUT ${Q8_PROTO_DIR}/${schema}.pb-c.c ${Q8_PROTO_DIR}/${schema}.pb-c.h
+    COMMAND ${PROTOC_C} --c_out=${Q8_PROTO_DIR} -I${CMAKE_CURRENT_SOURCE_DIR}/proto
+            -I${PROTOBUF_C_INCLUDE_DIRS} -I/usr/include
+            ${CMAKE_CURRENT_SOURCE_DIR}/proto/${schema}.proto
+    DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/proto/${schema}.proto VERBATIM)
+  list(APPEND Q8_PROTO_C ${Q8_PROTO_DIR}/${schema}.pb-c.c)
+endforeach()
+add_library(q8-proto STATIC ${Q8_PROTO_C})
+target_include_directories(q8-proto SYSTEM PUBLIC ${Q8_PROTO_DIR})
+target_link_libraries(q8-proto PUBLIC PkgConfig::PROTOBUF_C)
+target_link_libraries(q8-libraries INTERFACE q8-proto)

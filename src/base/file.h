@@ -1,0 +1,34 @@
+/** Whole files: read at once, written so that a reader sees all of it or none. */
+#ifndef Q8_BASE_FILE_H
+#define Q8_BASE_FILE_H
+
+#include "base/err.h"
+
+/** A file's bytes, mapped or read; `data[size]` is always readable and 0. */
+typedef struct q8_bytes {
+    unsigned char *data;
+    size_t size;
+} q8_bytes;
+
+/** Reads a regular file (or a pipe) of at most `limit` bytes into memory from malloc(). */
+q8_code q8_file_read(q8_bytes *bytes, const char *path, size_t limit, q8_err *err);
+void q8_bytes_free(q8_bytes *bytes);
+
+/**
+ * Replaces files as one step: each is written beside its target under a temporary name, and only
+ * when all are complete, flushed to disk and checked do the renames happen. Until
+ * q8_replace_commit() succeeds nothing that stood there is touched; q8_replace_close() removes what
+ * was not committed.
+ */
+typedef struct q8_replace q8_replace;
+
+q8_code q8_replace_open(q8_replace **r, q8_err *err);
+/** Writes one file whole under a temporary name in the target's folder and flushes it. */
+q8_code q8_replace_add(q8_replace *r, const char *path, const void *data, size_t size, q8_err *err);
+/** The temporary name of file `index`, to read back what was written. Owned by `r`. */
+const char *q8_replace_temp_path(const q8_replace *r, size_t index);
+/** Renames all. If a rename fails, those done before are put back. */
+q8_code q8_replace_commit(q8_replace *r, q8_err *err);
+void q8_replace_close(q8_replace **r);
+
+#endif

@@ -1,0 +1,19 @@
+/** Work shared by a few threads. */
+#ifndef Q8_BASE_THREAD_H
+#define Q8_BASE_THREAD_H
+
+#include "base/err.h"
+
+/** Cores this process may run on (its affinity mask), at least 1. */
+int q8_core_count(void);
+
+/** One thread's share: `worker` counts from 0. Errors go to `err`, which is this worker's own. */
+typedef q8_code (*q8_worker_fn)(void *user, int worker, q8_err *err);
+
+/**
+ * Runs `fn` once on each of `threads` threads (the caller's is worker 0) and waits for all.
+ * @return the first error by worker number, with its message in `err`
+ */
+q8_code q8_parallel(int threads, q8_worker_fn fn, void *user, q8_err *err);
+
+#endif

@@ -1,0 +1,17 @@
+/** Scalar values of text-format protobuf: numbers, strings, bools, enums. */
+#ifndef Q8_CAFFE_VALUE_H
+#define Q8_CAFFE_VALUE_H
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/arena.h"
+#include "caffe/lex.h"
+
+/** Bytes that a value of the type takes in a message. */
+size_t q8_value_size(ProtobufCType type);
+
+/** Reads the value at the current token into `dest` and moves past it. */
+q8_code q8_value_read(q8_lexer *lexer, const ProtobufCFieldDescriptor *field, void *dest,
+                      q8_arena *arena);
+
+#endif

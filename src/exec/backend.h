@@ -1,0 +1,27 @@
+/** What a backend is to the plan: a maker of kernels, node by node. */
+#ifndef Q8_EXEC_BACKEND_H
+#define Q8_EXEC_BACKEND_H
+
+#include "exec/exec.h"
+
+/** A node made ready to run for a fixed batch. Immutable; run() may be called from several threads. */
+typedef struct q8_kernel {
+    int in_block, out_block; /**< layout it reads rank-3 inputs in / makes rank-3 outputs in */
+    size_t scratch;          /**< bytes run() needs, 64-byte aligned */
+    q8_code (*run)(const struct q8_kernel *kernel, const float *const *in, float *const *out,
+                   void *scratch, q8_err *err);
+    void (*close)(struct q8_kernel *kernel); /**< frees the kernel too */
+} q8_kernel;
+
+typedef struct q8_backend {
+    const char *name;
+    /** Makes a kernel, or leaves `*kernel` NULL where this node is not supported (not an error).
+     *  @param in_block current layout of each input: a layout-agnostic node keeps it */
+    q8_code (*compile)(const q8_graph *graph, const q8_node *node, const int *in_block, int batch,
+                       q8_kernel **kernel, q8_err *err);
+} q8_backend;
+
+extern const q8_backend q8_backend_plain; /**< supports everything */
+extern const q8_backend q8_backend_onednn;
+
+#endif

@@ -1,0 +1,57 @@
+/** Inside the oneDNN backend: what its files share. */
+#ifndef Q8_EXEC_ONEDNN_H
+#define Q8_EXEC_ONEDNN_H
+
+#include "exec/backend.h"
+#include "exec/onednn_desc.h"
+
+/** A node about to be compiled. */
+typedef struct q8_dnnl_job {
+    const q8_graph *graph;
+    const q8_node *node;
+    const q8_shape *in, *out; /**< of the first input and output */
+    int in_block;             /**< layout the first input has now */
+    int block;                /**< the layout this processor's kernels are best at */
+    int batch;
+    dnnl_engine_t engine;
+    q8_err *err;
+} q8_dnnl_job;
+
+/** Leaves `*kernel` NULL where oneDNN has nothing good for the node. */
+typedef q8_code (*q8_dnnl_compile_fn)(const q8_dnnl_job *job, q8_kernel **kernel);
+
+q8_code q8_dnnl_compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_deconvolution(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_innerproduct(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_pooling(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_activation(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_tanh(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_lrn(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_softmax(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel);
+
+/** A batch of a shape, in the layout `block`. */
+q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block);
+
+/** Fails with oneDNN's own word for the status. */
+q8_code q8_dnnl_fail(const q8_dnnl_job *job, const char *what, dnnl_status_t status);
+
+/**
+ * Judges what q8_dnnl_<primitive>() returned: `*pd` becomes NULL, without an error, where oneDNN has
+ * no such primitive or only its slow reference code.
+ */
+q8_code q8_dnnl_offer(const q8_dnnl_job *job, dnnl_status_t status, dnnl_primitive_desc_t *pd);
+
+/** Weights or bias in ncnn's order; `data` outlives the kernel. */
+typedef struct q8_dnnl_constant {
+    int arg; /**< DNNL_ARG_WEIGHTS, … */
+    q8_dnnl_tensor tensor;
+    const float *data;
+} q8_dnnl_constant;
+
+/** A kernel of one input and one output. Takes over `pd`, and on success the job's engine. */
+q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int in_block,
+                           int out_block, const q8_dnnl_constant *constant, int n_constants,
+                           q8_kernel **kernel);
+
+#endif

@@ -1,0 +1,44 @@
+/** What a plan consists of; for plan.c, which makes it, and run.c, which runs it. */
+#ifndef Q8_EXEC_PLAN_H
+#define Q8_EXEC_PLAN_H
+
+#include "exec/backend.h"
+#include "exec/slab.h"
+
+/** One kernel run: a node's, or a change of layout between nodes. */
+typedef struct q8_step {
+    q8_kernel *kernel;
+    int n_in, n_out;
+    int *in, *out; /**< indices of plan parts */
+} q8_step;
+
+/** A tensor to be shown to the observer once step `after` (-1: none) is done. */
+typedef struct q8_sight {
+    int after;
+    int tensor;
+    int part;
+    int block;
+} q8_sight;
+
+typedef struct q8_input {
+    int part;
+    size_t count; /**< floats of one picture */
+} q8_input;
+
+struct q8_exec {
+    const q8_graph *graph;
+    q8_arena *arena;
+    int batch;
+    q8_step *step;
+    int n_steps;
+    q8_slab_part *part; /**< tensors in memory, one for each layout a tensor is needed in */
+    int n_parts;
+    q8_input *input; /**< by rank among the graph's Input nodes */
+    int n_inputs;
+    q8_sight *sight; /**< by ascending `after` */
+    int n_sights;
+    const char **node_backend; /**< by node */
+    size_t slab_bytes, scratch_bytes;
+};
+
+#endif

@@ -1,0 +1,47 @@
+/** Attributes of the layers without filters that backends and passes read too. */
+#ifndef Q8_OPS_SIMPLE_H
+#define Q8_OPS_SIMPLE_H
+
+#include "ops/op.h"
+
+enum { Q8_LRN_ACROSS_CHANNELS = 0, Q8_LRN_WITHIN_CHANNEL = 1 };
+
+/** y = x * (bias + alpha / n * sum of x^2 over n neighbours)^-beta, n = size or size^2. */
+typedef struct q8_lrn_attr {
+    int region; /**< one of the above */
+    int size;   /**< odd */
+    float alpha, beta, bias;
+} q8_lrn_attr;
+
+typedef struct q8_softmax_attr {
+    int axis;       /**< index into q8_shape.dim; negative counts from the end */
+    int fixed_axis; /**< ncnn's key 1: the axis means what it says; always 1 */
+} q8_softmax_attr;
+
+enum { Q8_ELTWISE_PROD = 0, Q8_ELTWISE_SUM = 1, Q8_ELTWISE_MAX = 2 };
+
+typedef struct q8_eltwise_attr {
+    int type;         /**< one of the above */
+    q8_floats coeffs; /**< one per input, of a sum only; empty: all 1 */
+} q8_eltwise_attr;
+
+typedef struct q8_concat_attr {
+    int axis; /**< as q8_softmax_attr.axis */
+} q8_concat_attr;
+
+/** out[j*g + i] = in[i*n/g + j] of n channels, with g = group, or n/group if `reverse`. */
+typedef struct q8_shufflechannel_attr {
+    int group;
+    int reverse;
+} q8_shufflechannel_attr;
+
+/** Constant border; types other than 0 and borders over channels are refused by infer(). */
+typedef struct q8_padding_attr {
+    int top, bottom, left, right;
+    int type;
+    float value;
+    int per_channel;
+    int front, behind;
+} q8_padding_attr;
+
+#endif
