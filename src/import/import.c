@@ -1,0 +1,256 @@
+#include "import/import.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HASH_NONFATAL_OOM 1 /* leaves hh.tbl NULL when out of memory */
+#include <uthash.h>
+
+#include "ops/input.h"
+#include "ops/rows.h"
+
+/* The tensor that a Caffe blob name stands for at this point of the file. */
+struct blob {
+    const char *name;
+    int tensor;
+    const q8_caffe_layer *maker;
+    bool read;
+    UT_hash_handle hh;
+};
+
+struct importer {
+    q8_caffe_import im;
+    const q8_import_opts *opts;
+    struct blob *blobs; /* by name */
+};
+
+static struct blob *find_blob(const struct importer *imp, const char *name)
+{
+    struct blob *blob;
+    HASH_FIND_STR(imp->blobs, name, blob);
+    return blob;
+}
+
+/* --- one layer's blobs ------------------------------------------------------------------------ */
+
+static q8_code connect_bottoms(struct importer *imp)
+{
+    q8_caffe_import *im = &imp->im;
+    const Caffe__LayerParameter *p = im->param;
+    int *in = q8_arena_array(im->arena, p->n_bottom + 1, sizeof(*in));
+    q8_shape *shape = q8_arena_array(im->arena, p->n_bottom + 1, sizeof(*shape));
+    if (!in || !shape)
+        return q8_fail_nomem(im->err);
+    for (size_t i = 0; i < p->n_bottom; i++) {
+        struct blob *blob = find_blob(imp, p->bottom[i]);
+        if (!blob) {
+            const q8_loc loc = q8_caffe_loc(im->net, p, "bottom", (int)i);
+            return q8_fail(im->err, Q8_EMODEL, loc.line ? &loc : &im->layer->loc, im->layer->name,
+                           "bottom '%s' is not made by any layer before this one", p->bottom[i]);
+        }
+        blob->read = true;
+        in[i] = blob->tensor;
+        shape[i] = im->graph->tensor[blob->tensor].shape;
+    }
+    im->in = in;
+    im->in_shape = shape;
+    im->n_in = (int)p->n_bottom;
+    return Q8_OK;
+}
+
+static bool is_bottom(const Caffe__LayerParameter *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_bottom; i++)
+        if (strcmp(p->bottom[i], name) == 0)
+            return true;
+    return false;
+}
+
+static q8_code new_blob(struct importer *imp, const char *name, int tensor)
+{
+    struct blob *blob = q8_arena_alloc(imp->im.arena, sizeof(*blob));
+    if (!blob)
+        return q8_fail_nomem(imp->im.err);
+    *blob = (struct blob){.name = name, .tensor = tensor, .maker = imp->im.layer};
+    HASH_ADD_KEYPTR(hh, imp->blobs, blob->name, strlen(blob->name), blob);
+    return blob->hh.tbl ? Q8_OK : q8_fail_nomem(imp->im.err);
+}
+
+static q8_code connect_tops(struct importer *imp)
+{
+    q8_caffe_import *im = &imp->im;
+    const Caffe__LayerParameter *p = im->param;
+    im->out = q8_arena_array(im->arena, p->n_top + 1, sizeof(*im->out));
+    if (!im->out)
+        return q8_fail_nomem(im->err);
+    im->n_out = (int)p->n_top;
+    for (size_t i = 0; i < p->n_top; i++) {
+        im->out[i] = q8_graph_add_tensor(im->graph, p->top[i], NULL);
+        if (im->out[i] < 0)
+            return q8_fail_nomem(im->err);
+        struct blob *blob = find_blob(imp, p->top[i]);
+        if (blob && !is_bottom(p, p->top[i])) {
+            const q8_loc loc = q8_caffe_loc(im->net, p, "top", (int)i);
+            return q8_fail(im->err, Q8_EMODEL, loc.line ? &loc : &im->layer->loc, im->layer->name,
+                           "top '%s' is already made by layer '%s'", p->top[i], blob->maker->name);
+        }
+        if (blob) /* in place: from here on the name stands for the new tensor */
+            *blob = (struct blob){blob->name, im->out[i], im->layer, false, blob->hh};
+        else if (new_blob(imp, p->top[i], im->out[i]) != Q8_OK)
+            return Q8_ENOMEM;
+    }
+    return Q8_OK;
+}
+
+/* --- layers ----------------------------------------------------------------------------------- */
+
+/* --size: applies to pictures, so to inputs of rank 3. */
+static void override_size(const struct importer *imp, int first_node)
+{
+    const q8_graph *graph = imp->im.graph;
+    for (int i = first_node; i < graph->n_nodes; i++) {
+        q8_input_attr *attr = graph->node[i]->attr;
+        if (graph->node[i]->op == &q8_op_input && attr->c > 0) {
+            attr->w = imp->opts->width;
+            attr->h = imp->opts->height;
+        }
+    }
+}
+
+static q8_code import_layer(struct importer *imp, const q8_caffe_layer *layer)
+{
+    q8_caffe_import *im = &imp->im;
+    im->layer = layer;
+    im->param = layer->param;
+    im->last = NULL;
+    q8_code code = connect_bottoms(imp);
+    if (!code)
+        code = connect_tops(imp);
+    const int first = im->graph->n_nodes;
+    if (!code)
+        code = q8_op_by_caffe_type(layer->type)->from_caffe(im);
+    if (!code && imp->opts->width > 0)
+        override_size(imp, first);
+    for (int i = first; !code && i < im->graph->n_nodes; i++)
+        code = q8_infer_node(im->graph, im->graph->node[i], im->err);
+    return code;
+}
+
+/* One error that lists every layer this program does not know. */
+static q8_code check_types(const q8_caffe_net *net, q8_err *err)
+{
+    char list[5632] = "";
+    size_t used = 0;
+    int unknown = 0, listed = 0;
+    const q8_caffe_layer *first = NULL;
+    for (int i = 0; i < net->n_layers; i++) {
+        const q8_caffe_layer *layer = &net->layer[i];
+        if (q8_op_by_caffe_type(layer->type))
+            continue;
+        if (unknown++ == 0)
+            first = layer;
+        char line[256];
+        const int length = snprintf(line, sizeof(line), "\n  %.80s:%d: layer '%.60s' has type '%.60s'",
+                                    layer->loc.file ? layer->loc.file : "", layer->loc.line,
+                                    layer->name, layer->type);
+        if (used + (size_t)length < sizeof(list)) {
+            memcpy(list + used, line, (size_t)length + 1);
+            used += (size_t)length;
+            listed++;
+        }
+    }
+    if (unknown == 0)
+        return Q8_OK;
+    return q8_fail(err, Q8_EUNSUPPORTED, &first->loc, NULL,
+                   "%d layer%s of a type this program does not know:%s%s", unknown,
+                   unknown == 1 ? "" : "s", list, listed < unknown ? "\n  …" : "");
+}
+
+/* The network's outputs are the blobs that nothing reads, in the order they were made. */
+static q8_code find_outputs(const struct importer *imp)
+{
+    q8_graph *graph = imp->im.graph;
+    graph->output = q8_arena_array(graph->arena, HASH_COUNT(imp->blobs) + 1, sizeof(int));
+    if (!graph->output)
+        return q8_fail_nomem(imp->im.err);
+    for (const struct blob *b = imp->blobs; b; b = b->hh.next)
+        if (!b->read)
+            graph->output[graph->n_outputs++] = b->tensor;
+    if (graph->n_outputs == 0) {
+        const q8_loc loc = {.file = imp->im.net->proto_path};
+        return q8_fail(imp->im.err, Q8_EMODEL, &loc, NULL, "the network has no layers");
+    }
+    return Q8_OK;
+}
+
+/* --- weights of the caffemodel ---------------------------------------------------------------- */
+
+static void dims_text(char *text, size_t size, const long long *dim, int n_dim)
+{
+    size_t used = 0;
+    text[0] = '\0';
+    for (int i = 0; i < n_dim && used < size; i++)
+        used += (size_t)snprintf(text + used, size - used, i ? "x%lld" : "%lld", dim[i]);
+}
+
+/* Equal but for dims of 1: legacy blobs are 1x1xMxN, newer forks squeeze. */
+static bool same_dims(const long long *a, int n_a, const long long *b, int n_b)
+{
+    int i = 0, k = 0;
+    for (;;) {
+        while (i < n_a && a[i] == 1)
+            i++;
+        while (k < n_b && b[k] == 1)
+            k++;
+        if (i == n_a || k == n_b)
+            return i == n_a && k == n_b;
+        if (a[i++] != b[k++])
+            return false;
+    }
+}
+
+static q8_code get_blob(void *user, const q8_caffe_layer *layer, int index, const int *dim, int n_dim,
+                        const float **data, q8_err *err)
+{
+    const q8_caffe_net *net = user;
+    const char *model = net->model_path ? net->model_path : "the caffemodel";
+    if (!layer->blob)
+        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name, "%s has no weights for it", model);
+    if (index >= layer->n_blobs)
+        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name,
+                       "blob %d is missing in %s, which has %d for this layer", index, model,
+                       layer->n_blobs);
+    const q8_caffe_blob *blob = &layer->blob[index];
+    long long wanted[Q8_CAFFE_MAX_DIMS];
+    for (int i = 0; i < n_dim; i++)
+        wanted[i] = dim[i];
+    if (!same_dims(blob->dim, blob->n_dim, wanted, n_dim)) {
+        char is[128], should[128];
+        dims_text(is, sizeof(is), blob->dim, blob->n_dim);
+        dims_text(should, sizeof(should), wanted, n_dim);
+        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name,
+                       "blob %d is %s in %s, but the prototxt needs %s", index, is, model, should);
+    }
+    *data = blob->data;
+    return Q8_OK;
+}
+
+q8_code q8_import_caffe(q8_graph **graph, const q8_caffe_net *net, const q8_import_opts *opts,
+                        q8_arena *arena, const q8_env *env, q8_err *err)
+{
+    const q8_weight_source own_blobs = {.user = (void *)net, .get = get_blob};
+    struct importer imp = {
+        .im = {.net = net, .graph = q8_graph_new(arena), .arena = arena, .env = env, .err = err,
+               .weights = opts->weights ? opts->weights : &own_blobs},
+        .opts = opts,
+    };
+    q8_code code = imp.im.graph ? check_types(net, err) : q8_fail_nomem(err);
+    for (int i = 0; !code && i < net->n_layers; i++)
+        code = import_layer(&imp, &net->layer[i]);
+    if (!code)
+        code = find_outputs(&imp);
+    HASH_CLEAR(hh, imp.blobs);
+    if (!code)
+        *graph = imp.im.graph;
+    return code;
+}

@@ -1,0 +1,329 @@
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What stands behind a flag. */
+enum kind {
+    TEXT,   /* one word */
+    TEXTS,  /* words until the next flag */
+    NUMBERS, /* floats until the next flag: float[4] with its count in an int before it */
+    COUNT,  /* an integer >= low */
+    SIZE,   /* WxH: two ints */
+    CHOICE, /* one of `choices`, stored by position */
+    SWITCH, /* nothing: sets a bool */
+};
+
+struct row {
+    const char *name;
+    enum kind kind;
+    size_t offset, count_offset;
+    const char *argument; /* as the help shows it */
+    const char *help;
+    const char *const *choices;
+    int low, high; /* of COUNT; high of NUMBERS: most values */
+};
+
+static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
+static const char *const pixels[] = {"auto", "bgr", "rgb", "gray", NULL};
+static const char *const progresses[] = {"auto", "always", "never", NULL};
+
+#define AT(member) offsetof(struct options, member)
+
+static const struct row rows[] = {
+    {"proto", TEXT, AT(proto), 0, "FILE", "deploy prototxt", NULL, 0, 0},
+    {"model", TEXT, AT(model), 0, "FILE", "caffemodel", NULL, 0, 0},
+    {"mean", NUMBERS, AT(preprocess.mean), AT(preprocess.n_mean), "A [B C]",
+     "subtracted per channel, in the model's channel order (default 0)", NULL, 0, 4},
+    {"norm", NUMBERS, AT(preprocess.norm), AT(preprocess.n_norm), "X [Y Z]",
+     "multiplied after that, one value or one per channel (default 1)", NULL, 0, 4},
+    {"images", TEXTS, AT(images), AT(n_images), "DIR...",
+     "calibration pictures: folders (searched recursively), list files (.txt), pictures", NULL, 0, 0},
+    {"output_param", TEXT, AT(output_param), 0, "FILE", "ncnn param to write", NULL, 0, 0},
+    {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
+    {"group", COUNT, AT(group), 0, "0|1",
+     "weight scales: 1 per output channel, 0 one per layer (default 1)", NULL, 0, 1},
+    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
+    {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
+     "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
+    {"size", SIZE, AT(width), AT(height), "WxH", "input size (default: the prototxt's)", NULL, 0, 0},
+    {"pixel", CHOICE, AT(pixel), 0, "bgr|rgb|gray",
+     "channel order of the input (default bgr; gray for one channel)", pixels, 0, 0},
+    {"limit", COUNT, AT(limit), 0, "N",
+     "use at most N pictures, evenly spaced over the sorted list", NULL, 1, INT_MAX},
+    {"threads", COUNT, AT(threads), 0, "N", "default: every core", NULL, 1, 1024},
+    {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
+    {"progress", CHOICE, AT(progress), 0, "auto|always|never",
+     "progress bar (default auto: on a terminal)", progresses, 0, 0},
+    {"quiet", SWITCH, AT(quiet), 0, "", "print errors and warnings only", NULL, 0, 0},
+    {"verbose", SWITCH, AT(verbose), 0, "", "print every layer's decision", NULL, 0, 0},
+    {"version", SWITCH, AT(version), 0, "", "print the version", NULL, 0, 0},
+    {"help", SWITCH, AT(help), 0, "", "print this (-h too)", NULL, 0, 0},
+};
+
+enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static bool usage_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+static bool usage_error(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fputs("error: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return false;
+}
+
+/* Levenshtein distance of two short words; the same letter in '-' and '_' form is no difference. */
+static size_t distance(const char *a, size_t n_a, const char *b)
+{
+    enum { LONGEST = 32 };
+    const size_t n_b = strlen(b);
+    size_t row[LONGEST + 1];
+    if (n_a > LONGEST || n_b > LONGEST)
+        return SIZE_MAX;
+    for (size_t k = 0; k <= n_b; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= n_a; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= n_b; k++) {
+            const size_t replace = diagonal + (tolower((unsigned char)a[i - 1]) != b[k - 1]);
+            const size_t drop = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
+            diagonal = row[k];
+            row[k] = replace < drop ? replace : drop;
+        }
+    }
+    return row[n_b];
+}
+
+static bool unknown_flag(const char *name, size_t length)
+{
+    const struct row *nearest = NULL;
+    size_t best = length / 3 + 2;
+    for (int i = 0; i < N_ROWS; i++) {
+        const size_t d = distance(name, length, rows[i].name);
+        if (d < best) {
+            best = d;
+            nearest = &rows[i];
+        }
+    }
+    if (nearest)
+        return usage_error("unknown flag --%.*s; did you mean --%s?", (int)length, name, nearest->name);
+    return usage_error("unknown flag --%.*s; see --help", (int)length, name);
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+static bool parse_integer(const struct row *row, const char *text, int *value)
+{
+    char *end;
+    errno = 0;
+    const long number = strtol(text, &end, 10);
+    if (end == text || *end || errno || number < row->low || number > row->high) {
+        if (row->high == INT_MAX)
+            return usage_error("--%s needs an integer of at least %d, not '%s'", row->name, row->low, text);
+        return usage_error("--%s needs an integer from %d to %d, not '%s'", row->name, row->low,
+                           row->high, text);
+    }
+    *value = (int)number;
+    return true;
+}
+
+static bool parse_numbers(const struct row *row, char **words, int n, float *values, int *count)
+{
+    if (n > row->high)
+        return usage_error("--%s takes at most %d values, not %d", row->name, row->high, n);
+    for (int i = 0; i < n; i++) {
+        char *end;
+        values[i] = strtof(words[i], &end);
+        if (end == words[i] || *end || !isfinite(values[i]))
+            return usage_error("--%s: '%s' is not a number", row->name, words[i]);
+    }
+    *count = n;
+    return true;
+}
+
+static bool parse_size(const struct row *row, const char *text, int *width, int *height)
+{
+    char end;
+    if (sscanf(text, "%5dx%5d%c", width, height, &end) != 2 || *width < 1 || *height < 1)
+        return usage_error("--%s needs WIDTHxHEIGHT such as 224x224, not '%s'", row->name, text);
+    return true;
+}
+
+static bool parse_choice(const struct row *row, const char *text, int *value)
+{
+    for (int i = 0; row->choices[i]; i++)
+        if (strcmp(row->choices[i], text) == 0) {
+            *value = i;
+            return true;
+        }
+    return usage_error("--%s is one of %s, not '%s'", row->name, row->argument, text);
+}
+
+static bool store_texts(char **words, int n, const char **texts, size_t *count)
+{
+    for (int i = 0; i < n; i++) {
+        if (*count == MAX_IMAGES)
+            return usage_error("more than %d sources of pictures: use a folder or a list file", MAX_IMAGES);
+        texts[(*count)++] = words[i];
+    }
+    return true;
+}
+
+/* `words` are the flag's values, none for a SWITCH. */
+static bool store(const struct row *row, struct options *o, char **words, int n)
+{
+    void *member = (char *)o + row->offset;
+    void *counter = (char *)o + row->count_offset;
+    switch (row->kind) {
+    case TEXT:
+        *(const char **)member = words[0];
+        return true;
+    case TEXTS:
+        return store_texts(words, n, member, counter);
+    case NUMBERS:
+        return parse_numbers(row, words, n, member, counter);
+    case COUNT:
+        return parse_integer(row, words[0], member);
+    case SIZE:
+        return parse_size(row, words[0], member, counter);
+    case CHOICE:
+        return parse_choice(row, words[0], member);
+    case SWITCH:
+        *(bool *)member = true;
+        return true;
+    }
+    return false;
+}
+
+/* --- words ------------------------------------------------------------------------------------ */
+
+/* '-' and '_' mean the same. */
+static const struct row *find(const char *name, size_t length)
+{
+    for (int i = 0; i < N_ROWS; i++) {
+        const char *known = rows[i].name;
+        size_t k = 0;
+        while (k < length && known[k] && (name[k] == '-' ? '_' : name[k]) == known[k])
+            k++;
+        if (k == length && !known[k])
+            return &rows[i];
+    }
+    return NULL;
+}
+
+static bool is_flag(const char *word)
+{
+    if (strcmp(word, "-h") == 0)
+        return true;
+    return word[0] == '-' && word[1] == '-' && isalpha((unsigned char)word[2]);
+}
+
+/* How many words from `words[0]` on belong to a flag whose value is not behind a '='. */
+static int count_values(const struct row *row, char **words)
+{
+    const bool many = row->kind == TEXTS || row->kind == NUMBERS;
+    int n = 0;
+    while (row->kind != SWITCH && words[n] && !is_flag(words[n]) && (many || n == 0))
+        n++;
+    return n;
+}
+
+/* A bare key=value where a flag was meant, as the original README's own example has it. */
+static const struct row *bare_flag(const char *word, size_t length)
+{
+    const struct row *row = word[length] == '=' ? find(word, length) : NULL;
+    if (row)
+        fprintf(stderr, "warning: '%s' taken as '--%s'\n", word, word);
+    return row;
+}
+
+/* Reads one flag and its values. @return words used, 0 on error */
+static int parse_flag(struct options *o, char **argv)
+{
+    char *word = strcmp(argv[0], "-h") == 0 ? (char[]){"--help"} : argv[0];
+    const bool dashed = is_flag(word);
+    const char *name = word + (dashed ? 2 : 0);
+    const size_t length = strcspn(name, "=");
+    const struct row *row = dashed ? find(name, length) : bare_flag(name, length);
+    if (!row) {
+        if (dashed)
+            unknown_flag(name, length);
+        else
+            usage_error("'%s' stands where a flag was expected; see --help", word);
+        return 0;
+    }
+    char *value = name[length] == '=' ? word + (name - word) + length + 1 : NULL;
+    if (value && (row->kind == SWITCH || !*value)) {
+        usage_error(*value ? "--%s takes no value" : "--%s needs a value", row->name);
+        return 0;
+    }
+    /* --mean=1 2 3 goes on after its first value too. */
+    const int more = value && row->kind != NUMBERS && row->kind != TEXTS ? 0 : count_values(row, argv + 1);
+    if (!value && more == 0 && row->kind != SWITCH) {
+        usage_error("--%s needs a value: %s", row->name, row->argument);
+        return 0;
+    }
+    if (!value)
+        return store(row, o, argv + 1, more) ? 1 + more : 0;
+    argv[0] = value;
+    return store(row, o, argv, 1 + more) ? 1 + more : 0;
+}
+
+static bool check(struct options *o)
+{
+    if (!o->proto)
+        return usage_error("--proto is missing: the deploy prototxt");
+    if (!o->model)
+        return usage_error("--model is missing: the caffemodel");
+    if (!o->output_param)
+        return usage_error("--output_param is missing: the ncnn param to write");
+    if (!o->output_bin)
+        return usage_error("--output_bin is missing: the ncnn bin to write");
+    if (o->precision == Q8_INT8 && o->n_images == 0)
+        return usage_error("--images is missing: int8 needs calibration pictures "
+                           "(--precision fp16 or fp32 does not)");
+    if (o->gpu)
+        return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
+    return true;
+}
+
+bool options_parse(struct options *o, int argc, char **argv)
+{
+    *o = (struct options){.group = 1};
+    for (int i = 1; i < argc;) {
+        const int used = parse_flag(o, argv + i);
+        if (used == 0)
+            return false;
+        i += used;
+    }
+    o->preprocess.pixel = o->pixel;
+    return o->help || o->version || check(o);
+}
+
+void options_help(FILE *out)
+{
+    fputs("caffe-int8-to-ncnn: a float Caffe model and a folder of pictures in, an int8 ncnn model out\n\n"
+          "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
+          "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
+          "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
+          out);
+    for (int i = 0; i < N_ROWS; i++) {
+        char flag[64];
+        snprintf(flag, sizeof(flag), "--%s %s", rows[i].name, rows[i].argument);
+        fprintf(out, "  %-30s %s\n", flag, rows[i].help);
+    }
+    fputs("\nExit: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n", out);
+}

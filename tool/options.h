@@ -1,0 +1,38 @@
+/** The command line: one table of options that parses and prints the help. */
+#ifndef Q8_TOOL_OPTIONS_H
+#define Q8_TOOL_OPTIONS_H
+
+#include <stdio.h>
+
+#include <q8/q8.h>
+
+enum { MAX_IMAGES = 4096 };
+
+enum progress_mode { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
+
+/** What was asked for. Strings are borrowed from argv. */
+struct options {
+    const char *proto, *model;
+    q8_preprocess preprocess;
+    const char *images[MAX_IMAGES];
+    size_t n_images;
+    const char *output_param, *output_bin;
+    int group, gpu;
+    int precision; /* q8_precision */
+    int width, height;
+    int limit, threads;
+    int pixel;
+    int progress; /* enum progress_mode */
+    bool strict, quiet, verbose, help, version;
+};
+
+/**
+ * Reads argv into `options`, which starts at its defaults.
+ * @return false after printing what is wrong to stderr
+ */
+bool options_parse(struct options *options, int argc, char **argv);
+
+/** The help text, made from the same table. */
+void options_help(FILE *out);
+
+#endif
