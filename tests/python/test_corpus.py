@@ -1,0 +1,75 @@
+"""Every op: oneDNN and the optimised graph against plain C, plain C against the real ncnn."""
+
+import re
+import tempfile
+import unittest
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from common import ROOT, NcnnNet, convert, forward, make_weights, nmse
+
+CORPUS = ROOT / "tests" / "corpus"
+
+
+def input_shapes(tensors):
+    return {name: t.value.shape for name, t in tensors.items() if t.op == "Input"}
+
+
+def prototxt_inputs(case):
+    """Shapes of the case's Input layers, without the batch, in file order."""
+    text = re.sub(r"#.*", "", case.read_text())
+    shapes = []
+    for layer in re.split(r"\blayer\s*\{", text)[1:]:
+        if '"Input"' in layer:
+            shapes.append([int(d) for d in re.findall(r"\bdim\s*:\s*(\d+)", layer)][1:])
+    return shapes
+
+
+class Corpus(unittest.TestCase):
+    def check_case(self, case):
+        rng = np.random.default_rng(zlib.crc32(case.stem.encode()))
+        inputs = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in prototxt_inputs(case)]
+        with tempfile.TemporaryDirectory() as tmp:
+            model = Path(tmp) / "w.caffemodel"
+            make_weights(case, model)
+            raw = forward(case, model, "plain-raw", inputs)
+            plain = forward(case, model, "plain", inputs)
+            cpu = forward(case, model, "cpu", inputs)
+            param, binary, _ = convert(case, model, f"{tmp}/net", "--precision=fp32")
+            net = NcnnNet(param, binary)
+            names = [n for n, t in plain.items() if t.op == "Input"]
+            outputs = net.run(dict(zip(names, inputs)))
+        self.assertTrue(outputs)
+        for name, tensor in cpu.items():
+            self.assertLessEqual(nmse(tensor.value, plain[name].value), 1e-9, f"oneDNN, {name}")
+        for name, value in outputs.items():
+            self.assertLessEqual(nmse(plain[name].value, raw[name].value), 1e-9, f"passes, {name}")
+            want = plain[name].value
+            if tensor_is_detections(plain[name]):
+                want = want[want[:, 0] >= 0]
+            self.assertLessEqual(nmse(value, want), 1e-8, f"ncnn, {name}")
+        return {t.op for t in raw.values()}
+
+    def test_cases(self):
+        cases = sorted(CORPUS.glob("*/*.prototxt"))
+        self.assertTrue(cases)
+        for case in cases:
+            with self.subTest(case=f"{case.parent.name}/{case.name}"):
+                ops = self.check_case(case)
+                self.assertIn(case.parent.name, {op.lower() for op in ops})
+
+    def test_every_row_has_a_case(self):
+        rows = re.findall(r"^Q8_OP\((\w+)\)", (ROOT / "src/ops/ops.def").read_text(), re.M)
+        self.assertTrue(rows)
+        missing = [row for row in rows if not list((CORPUS / row).glob("*.prototxt"))]
+        self.assertEqual(missing, [], "rows of ops.def without a case in tests/corpus")
+
+
+def tensor_is_detections(tensor):
+    return tensor.op == "DetectionOutput"
+
+
+if __name__ == "__main__":
+    unittest.main()

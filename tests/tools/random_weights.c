@@ -1,0 +1,147 @@
+#include "random_weights.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "weights.pb-c.h"
+
+struct random_weights {
+    q8_arena *arena;
+    Weights__Net net;
+};
+
+random_weights *random_weights_open(q8_arena *arena)
+{
+    random_weights *w = q8_arena_alloc(arena, sizeof(*w));
+    if (!w)
+        return NULL;
+    w->arena = arena;
+    weights__net__init(&w->net);
+    return w;
+}
+
+/* splitmix64 (S. Vigna, 2015): one well-mixed value per counter. */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static uint64_t seed_of(const char *name, int index)
+{
+    uint64_t seed = (uint64_t)index + 1;
+    for (; *name; name++)
+        seed = mix(seed ^ (unsigned char)*name);
+    return seed;
+}
+
+struct range {
+    float low, high;
+};
+
+/* Blobs whose values have a meaning; all others are filters or biases. */
+static const struct {
+    const char *type;
+    int index;
+    struct range range;
+} special[] = {
+    {"BatchNorm", 1, {0.5f, 1.5f}},     {"BatchNorm", 2, {0.999f, 0.999f}},
+    {"Scale", 0, {0.7f, 1.3f}},         {"Normalize", 0, {0.7f, 1.3f}},
+    {"PReLU", 0, {0.05f, 0.45f}},
+};
+
+/* Keeps activations near 1 however deep the net: He et al. 2015, eq. 10, as a uniform range. */
+static struct range range_of(const q8_caffe_layer *layer, int index, const int *dim, int n_dim)
+{
+    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++)
+        if (special[i].index == index && strcmp(special[i].type, layer->type) == 0)
+            return special[i].range;
+    if (n_dim < 2)
+        return (struct range){-0.2f, 0.2f};
+    double fan_in = 1;
+    for (int i = 1; i < n_dim; i++)
+        fan_in *= dim[i];
+    const float bound = (float)sqrt(6 / fan_in);
+    return (struct range){-bound, bound};
+}
+
+static Weights__Layer *layer_entry(random_weights *w, const q8_caffe_layer *layer)
+{
+    Weights__Net *net = &w->net;
+    if (net->n_layer && strcmp(net->layer[net->n_layer - 1]->name, layer->name) == 0)
+        return net->layer[net->n_layer - 1];
+    Weights__Layer *entry = q8_arena_alloc(w->arena, sizeof(*entry));
+    net->layer = q8_arena_grow(w->arena, net->layer, net->n_layer, sizeof(Weights__Layer *));
+    if (!entry || !net->layer)
+        return NULL;
+    weights__layer__init(entry);
+    entry->name = (char *)layer->name;
+    entry->type = (char *)layer->type;
+    return net->layer[net->n_layer++] = entry;
+}
+
+static Weights__Blob *new_blob(q8_arena *arena, const int *dim, int n_dim, size_t count)
+{
+    Weights__Blob *blob = q8_arena_alloc(arena, sizeof(*blob));
+    Weights__Shape *shape = q8_arena_alloc(arena, sizeof(*shape));
+    if (!blob || !shape)
+        return NULL;
+    weights__blob__init(blob);
+    weights__shape__init(shape);
+    blob->shape = shape;
+    shape->n_dim = (size_t)n_dim;
+    shape->dim = q8_arena_array(arena, (size_t)n_dim, sizeof(*shape->dim));
+    blob->n_data = count;
+    blob->data = q8_arena_array(arena, count, sizeof(*blob->data));
+    if (!shape->dim || !blob->data)
+        return NULL;
+    for (int i = 0; i < n_dim; i++)
+        shape->dim[i] = dim[i];
+    return blob;
+}
+
+static q8_code get(void *user, const q8_caffe_layer *layer, int index, const int *dim, int n_dim,
+                   const float **data, q8_err *err)
+{
+    random_weights *w = user;
+    q8_shape shape = {.rank = 1, .dim = {1}};
+    for (int i = 0; i < n_dim; i++) {
+        const size_t so_far = q8_shape_count(&shape);
+        if (dim[i] < 1 || so_far > Q8_MAX_ELEMENTS / (size_t)dim[i])
+            return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name, "blob %d is too large", index);
+        shape.dim[0] *= dim[i];
+    }
+    const size_t count = q8_shape_count(&shape);
+    Weights__Layer *entry = layer_entry(w, layer);
+    Weights__Blob *blob = entry ? new_blob(w->arena, dim, n_dim, count) : NULL;
+    if (!blob)
+        return q8_fail_nomem(err);
+    entry->blobs = q8_arena_grow(w->arena, entry->blobs, entry->n_blobs, sizeof(Weights__Blob *));
+    if (!entry->blobs)
+        return q8_fail_nomem(err);
+    entry->blobs[entry->n_blobs++] = blob;
+    const struct range range = range_of(layer, index, dim, n_dim);
+    const uint64_t seed = seed_of(layer->name, index);
+    for (size_t i = 0; i < count; i++)
+        blob->data[i] =
+            range.low + (range.high - range.low) * (float)(mix(seed + i) >> 40) * 0x1p-24f;
+    *data = blob->data;
+    return Q8_OK;
+}
+
+q8_weight_source random_weights_source(random_weights *weights)
+{
+    return (q8_weight_source){.user = weights, .get = get};
+}
+
+unsigned char *random_weights_pack(const random_weights *weights, size_t *size)
+{
+    *size = weights__net__get_packed_size(&weights->net);
+    unsigned char *bytes = q8_arena_alloc(weights->arena, *size);
+    if (bytes)
+        weights__net__pack(&weights->net, bytes);
+    return bytes;
+}
