@@ -34,7 +34,6 @@ foreach(schema caffe weights)
   add_custom_command(
     OUTPUT ${Q8_PROTO_DIR}/${schema}.pb-c.c ${Q8_PROTO_DIR}/${schema}.pb-c.h
     COMMAND ${PROTOC_C} --c_out=${Q8_PROTO_DIR} -I${CMAKE_CURRENT_SOURCE_DIR}/proto
-            -I${PROTOBUF_C_INCLUDE_DIRS} -I/usr/include
             ${CMAKE_CURRENT_SOURCE_DIR}/proto/${schema}.proto
     DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/proto/${schema}.proto VERBATIM)
   list(APPEND Q8_PROTO_C ${Q8_PROTO_DIR}/${schema}.pb-c.c)

@@ -73,14 +73,16 @@ static void print_layers(const q8_model *model, bool all)
             printf("%-28s %-22s %-6s %s\n", "layer", "type", "runs", "input threshold / why float");
         header = true;
         if (layer.int8)
-            printf("%-28s %-22s %-6s %.6g\n", layer.name, layer.type, "int8", (double)layer.threshold);
+            printf("%-28s %-22s %-6s %.6g\n", layer.name, layer.type, "int8",
+                   (double)layer.threshold);
         else
             printf("%-28s %-22s %-6s %s\n", layer.name, layer.type, "float", layer.reason);
     }
 }
 
-static void print_summary(const struct options *o, const q8_model *model, const q8_calib_result *calib,
-                          const q8_write_result *written, double seconds)
+static void print_summary(const struct options *o, const q8_model *model,
+                          const q8_calib_result *calib, const q8_write_result *written,
+                          double seconds)
 {
     char before[32], after[32];
     struct stat st = {0};
@@ -88,7 +90,8 @@ static void print_summary(const struct options *o, const q8_model *model, const 
     size_text((double)st.st_size, before, sizeof(before));
     size_text((double)(written->param_bytes + written->bin_bytes), after, sizeof(after));
     if (o->precision != Q8_INT8) {
-        printf("%s: %s -> %s, %.2f s\n", o->precision == Q8_FP16 ? "fp16" : "fp32", before, after, seconds);
+        printf("%s: %s -> %s, %.2f s\n", o->precision == Q8_FP16 ? "fp16" : "fp32", before, after,
+               seconds);
         return;
     }
     size_t int8 = 0;
@@ -96,8 +99,9 @@ static void print_summary(const struct options *o, const q8_model *model, const 
     for (size_t i = 0; i < layers; i++)
         int8 += q8_model_layer(model, i).int8;
     print_layers(model, o->verbose);
-    printf("int8: %zu of %zu layers with weights, %s -> %s, %zu pictures used, %zu skipped, %.2f s\n", int8,
-           layers, before, after, calib->used, calib->skipped, seconds);
+    printf(
+        "int8: %zu of %zu layers with weights, %s -> %s, %zu pictures used, %zu skipped, %.2f s\n",
+        int8, layers, before, after, calib->used, calib->skipped, seconds);
 }
 
 static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
@@ -122,7 +126,8 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
     if (!code && interrupted)
         code = err->code = Q8_EINTR;
     if (!code)
-        code = q8_write(model, (q8_precision)o->precision, o->output_param, o->output_bin, &written, err);
+        code = q8_write(model, (q8_precision)o->precision, o->output_param, o->output_bin, &written,
+                        err);
     if (!code && !o->quiet)
         print_summary(o, model, &calibrated, &written, now() - start);
     q8_model_close(&model);

@@ -11,13 +11,13 @@
 
 /* What stands behind a flag. */
 enum kind {
-    TEXT,   /* one word */
-    TEXTS,  /* words until the next flag */
+    TEXT,    /* one word */
+    TEXTS,   /* words until the next flag */
     NUMBERS, /* floats until the next flag: float[4] with its count in an int before it */
-    COUNT,  /* an integer >= low */
-    SIZE,   /* WxH: two ints */
-    CHOICE, /* one of `choices`, stored by position */
-    SWITCH, /* nothing: sets a bool */
+    COUNT,   /* an integer >= low */
+    SIZE,    /* WxH: two ints */
+    CHOICE,  /* one of `choices`, stored by position */
+    SWITCH,  /* nothing: sets a bool */
 };
 
 struct row {
@@ -44,7 +44,8 @@ static const struct row rows[] = {
     {"norm", NUMBERS, AT(preprocess.norm), AT(preprocess.n_norm), "X [Y Z]",
      "multiplied after that, one value or one per channel (default 1)", NULL, 0, 4},
     {"images", TEXTS, AT(images), AT(n_images), "DIR...",
-     "calibration pictures: folders (searched recursively), list files (.txt), pictures", NULL, 0, 0},
+     "calibration pictures: folders (searched recursively), list files (.txt), pictures", NULL, 0,
+     0},
     {"output_param", TEXT, AT(output_param), 0, "FILE", "ncnn param to write", NULL, 0, 0},
     {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
     {"group", COUNT, AT(group), 0, "0|1",
@@ -52,7 +53,8 @@ static const struct row rows[] = {
     {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
     {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
-    {"size", SIZE, AT(width), AT(height), "WxH", "input size (default: the prototxt's)", NULL, 0, 0},
+    {"size", SIZE, AT(width), AT(height), "WxH", "input size (default: the prototxt's)", NULL, 0,
+     0},
     {"pixel", CHOICE, AT(pixel), 0, "bgr|rgb|gray",
      "channel order of the input (default bgr; gray for one channel)", pixels, 0, 0},
     {"limit", COUNT, AT(limit), 0, "N",
@@ -119,7 +121,8 @@ static bool unknown_flag(const char *name, size_t length)
         }
     }
     if (nearest)
-        return usage_error("unknown flag --%.*s; did you mean --%s?", (int)length, name, nearest->name);
+        return usage_error("unknown flag --%.*s; did you mean --%s?", (int)length, name,
+                           nearest->name);
     return usage_error("unknown flag --%.*s; see --help", (int)length, name);
 }
 
@@ -132,7 +135,8 @@ static bool parse_integer(const struct row *row, const char *text, int *value)
     const long number = strtol(text, &end, 10);
     if (end == text || *end || errno || number < row->low || number > row->high) {
         if (row->high == INT_MAX)
-            return usage_error("--%s needs an integer of at least %d, not '%s'", row->name, row->low, text);
+            return usage_error("--%s needs an integer of at least %d, not '%s'", row->name,
+                               row->low, text);
         return usage_error("--%s needs an integer from %d to %d, not '%s'", row->name, row->low,
                            row->high, text);
     }
@@ -176,7 +180,8 @@ static bool store_texts(char **words, int n, const char **texts, size_t *count)
 {
     for (int i = 0; i < n; i++) {
         if (*count == MAX_IMAGES)
-            return usage_error("more than %d sources of pictures: use a folder or a list file", MAX_IMAGES);
+            return usage_error("more than %d sources of pictures: use a folder or a list file",
+                               MAX_IMAGES);
         texts[(*count)++] = words[i];
     }
     return true;
@@ -271,7 +276,8 @@ static int parse_flag(struct options *o, char **argv)
         return 0;
     }
     /* --mean=1 2 3 goes on after its first value too. */
-    const int more = value && row->kind != NUMBERS && row->kind != TEXTS ? 0 : count_values(row, argv + 1);
+    const int more =
+        value && row->kind != NUMBERS && row->kind != TEXTS ? 0 : count_values(row, argv + 1);
     if (!value && more == 0 && row->kind != SWITCH) {
         usage_error("--%s needs a value: %s", row->name, row->argument);
         return 0;
@@ -315,11 +321,13 @@ bool options_parse(struct options *o, int argc, char **argv)
 
 void options_help(FILE *out)
 {
-    fputs("caffe-int8-to-ncnn: a float Caffe model and a folder of pictures in, an int8 ncnn model out\n\n"
-          "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
-          "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
-          "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
-          out);
+    fputs(
+        "caffe-int8-to-ncnn: a float Caffe model and a folder of pictures in, an int8 ncnn model "
+        "out\n\n"
+        "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
+        "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
+        "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
+        out);
     for (int i = 0; i < N_ROWS; i++) {
         char flag[64];
         snprintf(flag, sizeof(flag), "--%s %s", rows[i].name, rows[i].argument);

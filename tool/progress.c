@@ -44,7 +44,8 @@ static void draw(struct progress *p, size_t done, size_t total, double elapsed)
         bar[i] = i < filled ? '#' : '.';
     bar[WIDTH] = '\0';
     if (p->bar)
-        fprintf(stderr, "\r%s [%s] %zu/%zu  %.1f/s  %s left \033[K", p->stage, bar, done, total, rate, left);
+        fprintf(stderr, "\r%s [%s] %zu/%zu  %.1f/s  %s left \033[K", p->stage, bar, done, total,
+                rate, left);
     else
         fprintf(stderr, "%s: %zu of %zu, %.1f/s, %s left\n", p->stage, done, total, rate, left);
     fflush(stderr);

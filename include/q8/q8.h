@@ -60,8 +60,8 @@ Q8_API int q8_err_format(const q8_err *err, const char *label, char *buf, size_t
 
 /** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores. */
 typedef struct q8_env {
-    void *user;                                     /**< passed to the callbacks */
-    void (*warn)(void *user, const q8_err *what);   /**< something was odd, work goes on */
+    void *user;                                   /**< passed to the callbacks */
+    void (*warn)(void *user, const q8_err *what); /**< something was odd, work goes on */
     /** Work advances: `done` of `total` items of `stage` ("calibrate", …). Called from one thread
      *  at a time, though not always the same one. */
     void (*progress)(void *user, const char *stage, size_t done, size_t total);
@@ -71,19 +71,24 @@ typedef struct q8_env {
 
 /** How a picture becomes the network's input: stretch to the size, channel order, mean, norm. */
 typedef struct q8_preprocess {
-    int n_mean, n_norm;  /**< 0 (mean 0, norm 1), 1 (all channels) or the number of channels */
-    float mean[4];       /**< subtracted, in the model's channel order */
-    float norm[4];       /**< multiplied after that */
-    enum { Q8_PIXEL_AUTO, Q8_PIXEL_BGR, Q8_PIXEL_RGB, Q8_PIXEL_GRAY } pixel; /**< auto: by channels */
+    int n_mean, n_norm; /**< 0 (mean 0, norm 1), 1 (all channels) or the number of channels */
+    float mean[4];      /**< subtracted, in the model's channel order */
+    float norm[4];      /**< multiplied after that */
+    enum {
+        Q8_PIXEL_AUTO,
+        Q8_PIXEL_BGR,
+        Q8_PIXEL_RGB,
+        Q8_PIXEL_GRAY
+    } pixel; /**< auto: by channels */
 } q8_preprocess;
 
 typedef struct q8_model q8_model;
 
 /** What q8_model_open() reads. */
 typedef struct q8_model_opts {
-    const char *proto;       /**< deploy prototxt */
-    const char *model;       /**< caffemodel */
-    int width, height;       /**< replace the prototxt's input size; 0: keep it */
+    const char *proto; /**< deploy prototxt */
+    const char *model; /**< caffemodel */
+    int width, height; /**< replace the prototxt's input size; 0: keep it */
 } q8_model_opts;
 
 /** Reads, checks and optimises a model. On failure `*model` is NULL. */
@@ -95,8 +100,8 @@ Q8_API void q8_model_close(q8_model **model);
 typedef struct q8_calib_opts {
     const char *const *images; /**< folders (searched recursively), list files (.txt) or pictures */
     size_t n_images;
-    size_t limit;              /**< at most so many, evenly spaced over the sorted list; 0: all */
-    bool strict;               /**< an unreadable picture is an error, not a counted warning */
+    size_t limit; /**< at most so many, evenly spaced over the sorted list; 0: all */
+    bool strict;  /**< an unreadable picture is an error, not a counted warning */
     q8_preprocess preprocess;
 } q8_calib_opts;
 
@@ -119,8 +124,8 @@ typedef struct q8_quant_opts {
 typedef struct q8_layer_info {
     const char *name, *type; /**< owned by the model */
     bool int8;
-    const char *reason;      /**< why it stays float; "" when it is int8 */
-    float threshold;         /**< of the input, 0 when float */
+    const char *reason; /**< why it stays float; "" when it is int8 */
+    float threshold;    /**< of the input, 0 when float */
 } q8_layer_info;
 
 /** Chooses scales and makes int8 weights. Needs q8_calibrate() before it. */

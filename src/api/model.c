@@ -66,7 +66,8 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
                      q8_calib_result *result, q8_err *err)
 {
     const double start = now();
-    bool *wanted = q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
+    bool *wanted =
+        q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
     if (!wanted)
         return q8_fail_nomem(err);
     q8_quant_wanted(model->graph, wanted);
@@ -119,6 +120,15 @@ static bool has_weights(const q8_node *node)
     return node->op->linear != NULL;
 }
 
+static const char *why_float(const q8_node *node)
+{
+    if (node->quant)
+        return "";
+    if (!node->op->set_int8)
+        return "ncnn has no int8 form of this layer type";
+    return node->float_reason ? node->float_reason : "not quantised yet";
+}
+
 size_t q8_model_layer_count(const q8_model *model)
 {
     size_t count = 0;
@@ -137,7 +147,7 @@ q8_layer_info q8_model_layer(const q8_model *model, size_t index)
             .name = node->name,
             .type = node->op->type,
             .int8 = node->quant != NULL,
-            .reason = node->quant || !node->float_reason ? "" : node->float_reason,
+            .reason = why_float(node),
             .threshold = node->quant && model->threshold ? model->threshold[node->in[0]] : 0,
         };
     }

@@ -10,7 +10,8 @@ typedef struct q8_arena q8_arena;
 q8_arena *q8_arena_open(void);
 void q8_arena_close(q8_arena **arena);
 
-/** Zeroed memory, aligned to 64 bytes where `size` >= 64, to 16 otherwise. NULL when out of memory. */
+/** Zeroed memory, aligned to 64 bytes where `size` >= 64, to 16 otherwise. NULL when out of memory.
+ */
 void *q8_arena_alloc(q8_arena *arena, size_t size);
 
 /** q8_arena_alloc() of `count * size` bytes, NULL on overflow too. */

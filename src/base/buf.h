@@ -1,4 +1,5 @@
-/** A growing byte buffer; an allocation failure is remembered, so one check at the end is enough. */
+/** A growing byte buffer; an allocation failure is remembered, so one check at the end is enough.
+ */
 #ifndef Q8_BASE_BUF_H
 #define Q8_BASE_BUF_H
 

@@ -20,7 +20,8 @@ static void fill(q8_err *err, q8_code code, const q8_loc *loc, const char *layer
     vsnprintf(err->text, sizeof(err->text), fmt, args);
 }
 
-q8_code q8_fail(q8_err *err, q8_code code, const q8_loc *loc, const char *layer, const char *fmt, ...)
+q8_code q8_fail(q8_err *err, q8_code code, const q8_loc *loc, const char *layer, const char *fmt,
+                ...)
 {
     if (err && err->code == Q8_OK) {
         va_list args;
@@ -57,7 +58,7 @@ void q8_warn(const q8_env *env, const q8_loc *loc, const char *layer, const char
 
 bool q8_cancelled(const q8_env *env)
 {
-    return env && env->cancel && *env->cancel;
+    return env && env->cancel && __atomic_load_n(env->cancel, __ATOMIC_RELAXED);
 }
 
 int q8_err_format(const q8_err *err, const char *label, char *buf, size_t size)

@@ -14,8 +14,8 @@ typedef struct q8_loc {
  * Fills `err` unless it already holds an error. `loc` and `layer` may be NULL; `err` may be NULL.
  * @return `code`, so that a caller can write `return q8_fail(…)`
  */
-q8_code q8_fail(q8_err *err, q8_code code, const q8_loc *loc, const char *layer, const char *fmt, ...)
-    __attribute__((format(printf, 5, 6)));
+q8_code q8_fail(q8_err *err, q8_code code, const q8_loc *loc, const char *layer, const char *fmt,
+                ...) __attribute__((format(printf, 5, 6)));
 
 /** q8_fail() with ::Q8_ENOMEM and the usual words. */
 q8_code q8_fail_nomem(q8_err *err);

@@ -11,7 +11,9 @@ int q8_core_count(void);
 typedef q8_code (*q8_worker_fn)(void *user, int worker, q8_err *err);
 
 /**
- * Runs `fn` once on each of `threads` threads (the caller's is worker 0) and waits for all.
+ * Runs `fn` once on each of `threads` threads (the caller's is worker 0) and waits for all. Workers
+ * must not wait for each other: where a thread cannot be made, its share runs on the caller's
+ * afterwards.
  * @return the first error by worker number, with its message in `err`
  */
 q8_code q8_parallel(int threads, q8_worker_fn fn, void *user, q8_err *err);

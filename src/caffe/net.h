@@ -22,20 +22,20 @@ typedef struct q8_caffe_blob {
 
 typedef struct q8_caffe_layer {
     const struct Caffe__LayerParameter *param;
-    const char *name; /**< never NULL; "" if the file gave none */
-    const char *type; /**< today's string form */
-    q8_loc loc;       /**< of the layer's opening */
+    const char *name;          /**< never NULL; "" if the file gave none */
+    const char *type;          /**< today's string form */
+    q8_loc loc;                /**< of the layer's opening */
     const q8_caffe_blob *blob; /**< from the caffemodel; NULL when it has no such layer */
     int n_blobs;
 } q8_caffe_layer;
 
 typedef struct q8_caffe_net q8_caffe_net;
 struct q8_caffe_net {
-    const char *name;       /**< of the network, "" if none */
+    const char *name; /**< of the network, "" if none */
     const char *proto_path, *model_path;
     q8_caffe_layer *layer;
     int n_layers;
-    void *places;           /**< private: where each field stood */
+    void *places; /**< private: where each field stood */
 };
 
 /**
@@ -52,8 +52,9 @@ q8_code q8_caffe_parse(q8_caffe_net **net, const char *proto_path, const char *t
 
 /**
  * Where a field was written: `message` is any message of the net, `field` a name of its schema,
- * `index` an element of a repeated field (0 otherwise). Falls back to the message's own opening, and to
- * an unknown place (file only) when neither was written, as in a synthesised Input layer.
+ * `index` an element of a repeated field (0 otherwise). Falls back to the field's first element,
+ * then to the message's own opening, and to an unknown place (file only) when none of them was
+ * written. An Input layer made of an `input:` header has the places of the header.
  */
 q8_loc q8_caffe_loc(const q8_caffe_net *net, const void *message, const char *field, int index);
 

@@ -19,9 +19,9 @@ void q8_hist_raise(q8_hist *hist, int32_t exponent);
 void q8_hist_merge(q8_hist *into, const q8_hist *from);
 
 /**
- * Counts values into a histogram. Increments of one counter in quick succession wait for each other,
- * so neighbours go to separate tables; and zeros, half of all values after a ReLU, go to counters
- * of their own, in turn, which is far cheaper than a branch that cannot be predicted.
+ * Counts values into a histogram. Increments of one counter in quick succession wait for each
+ * other, so neighbours go to separate tables; and zeros, half of all values after a ReLU, go to
+ * counters of their own, in turn, which is far cheaper than a branch that cannot be predicted.
  */
 typedef struct q8_binner {
     q8_hist *hist;

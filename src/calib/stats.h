@@ -2,10 +2,10 @@
  * Statistics of one tensor, gathered in one pass and mergeable: adding values in any order, on any
  * number of threads, and merging in any order gives the same bits.
  *
- * Histogram of |x|: ::Q8_HIST_BINS bins over [0, 2^exponent), where the exponent is the smallest that
- * holds the largest |x| (but at least -115, so that all factors stay finite). When a value does
- * not fit, the exponent grows and bins merge in pairs, so an edge is exact in fp32 whatever came
- * before. Exact zeros, of either sign, are counted apart and are in no bin.
+ * Histogram of |x|: ::Q8_HIST_BINS bins over [0, 2^exponent), where the exponent is the smallest
+ * that holds the largest |x| (but at least -115, so that all factors stay finite). When a value
+ * does not fit, the exponent grows and bins merge in pairs, so an edge is exact in fp32 whatever
+ * came before. Exact zeros, of either sign, are counted apart and are in no bin.
  */
 #ifndef Q8_CALIB_STATS_H
 #define Q8_CALIB_STATS_H
@@ -20,18 +20,20 @@ enum { Q8_HIST_BINS = 4096 };
 #define Q8_HIST_EMPTY INT32_MIN
 
 typedef struct q8_hist {
-    int32_t exponent;            /**< range is [0, 2^exponent); ::Q8_HIST_EMPTY at first */
-    uint64_t bin[Q8_HIST_BINS];  /**< bin i holds |x| in [i, i+1) * 2^exponent / Q8_HIST_BINS, x != 0 */
+    int32_t exponent; /**< range is [0, 2^exponent); ::Q8_HIST_EMPTY at first */
+    uint64_t
+        bin[Q8_HIST_BINS]; /**< bin i holds |x| in [i, i+1) * 2^exponent / Q8_HIST_BINS, x != 0 */
     uint64_t zeros;
-    uint64_t not_finite;         /**< NaN and infinities: counted, in no bin, and in none of the extrema below */
+    uint64_t
+        not_finite; /**< NaN and infinities: counted, in no bin, and in none of the extrema below */
 } q8_hist;
 
 typedef struct q8_stats {
     q8_hist hist;
-    float min, max;              /**< +inf, -inf before the first value; finite values only */
-    uint64_t count;              /**< values seen, pictures * elements, also those not finite */
-    int channels;                /**< dim[0] */
-    float *channel_absmax;       /**< by channel */
+    float min, max;        /**< +inf, -inf before the first value; finite values only */
+    uint64_t count;        /**< values seen, pictures * elements, also those not finite */
+    int channels;          /**< dim[0] */
+    float *channel_absmax; /**< by channel */
 } q8_stats;
 
 q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err);

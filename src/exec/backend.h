@@ -4,7 +4,8 @@
 
 #include "exec/exec.h"
 
-/** A node made ready to run for a fixed batch. Immutable; run() may be called from several threads. */
+/** A node made ready to run for a fixed batch. Immutable; run() may be called from several threads.
+ */
 typedef struct q8_kernel {
     int in_block, out_block; /**< layout it reads rank-3 inputs in / makes rank-3 outputs in */
     size_t scratch;          /**< bytes run() needs, 64-byte aligned */

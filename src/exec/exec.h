@@ -2,8 +2,8 @@
  * Running the float network: a plan made once, and per thread a run that holds activations.
  *
  * A plan (q8_exec) picks for each node a backend that supports it and falls back to the plain-C
- * forward, decides layouts, and lays all activations of a run out in one slab by first and last use.
- * It is immutable once made, so threads share it; each thread has its own q8_run.
+ * forward, decides layouts, and lays all activations of a run out in one slab by first and last
+ * use. It is immutable once made, so threads share it; each thread has its own q8_run.
  */
 #ifndef Q8_EXEC_EXEC_H
 #define Q8_EXEC_EXEC_H
@@ -14,9 +14,9 @@
  *  block padded with zeros. Only tensors of rank 3 are ever blocked. */
 typedef struct q8_view {
     const float *data;
-    int batch;       /**< pictures that count; the slab may hold more */
-    q8_shape shape;  /**< of one picture */
-    int block;       /**< 1: NCHW */
+    int batch;      /**< pictures that count; the slab may hold more */
+    q8_shape shape; /**< of one picture */
+    int block;      /**< 1: NCHW */
 } q8_view;
 
 typedef struct q8_exec q8_exec;
@@ -30,8 +30,8 @@ typedef enum q8_backend_kind {
 typedef struct q8_exec_opts {
     q8_backend_kind backend;
     int batch;          /**< pictures per forward; at least 1 */
-    const bool *wanted; /**< by tensor id: what will be observed. Nodes no wanted tensor needs do not
-                             run. NULL: the network's outputs */
+    const bool *wanted; /**< by tensor id: what will be observed. Nodes no wanted tensor needs do
+                           not run. NULL: the network's outputs */
 } q8_exec_opts;
 
 /** The graph must outlive the plan and not change. */
@@ -52,8 +52,8 @@ float *q8_run_input(q8_run *run, int input, int i);
 /** Called when a wanted tensor has just been made; the view dies with the call. */
 typedef q8_code (*q8_observe_fn)(void *user, int tensor, const q8_view *view, q8_err *err);
 
-/** One forward of the first `n` pictures of the batch. A picture's results do not depend on `n`, on its
- *  place in the batch, or on the other pictures. */
+/** One forward of the first `n` pictures of the batch. A picture's results do not depend on `n`, on
+ * its place in the batch, or on the other pictures. */
 q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8_err *err);
 
 /** Copies picture `i` of a view to NCHW. */

@@ -20,8 +20,8 @@ bool q8_layout_same(const q8_shape *shape, int a, int b);
 size_t q8_layout_count(const q8_shape *shape, int block);
 
 /** Copies pictures from one layout to the other; one of the two blocks is 1. */
-void q8_layout_convert(const q8_shape *shape, int batch, const float *src, int src_block, float *dst,
-                       int dst_block);
+void q8_layout_convert(const q8_shape *shape, int batch, const float *src, int src_block,
+                       float *dst, int dst_block);
 
 /** A kernel that does so. */
 q8_code q8_layout_kernel(const q8_shape *shape, int batch, int src_block, int dst_block,

@@ -12,8 +12,10 @@ typedef struct q8_dnnl_job {
     const q8_shape *in, *out; /**< of the first input and output */
     int in_block;             /**< layout the first input has now */
     int block;                /**< the layout this processor's kernels are best at */
-    int batch;
+    int batch;                /**< pictures the primitive computes at once */
+    int times;                /**< how often it runs for the plan's batch */
     dnnl_engine_t engine;
+    bool *engine_taken; /**< set once a kernel owns the engine */
     q8_err *err;
 } q8_dnnl_job;
 
@@ -30,6 +32,13 @@ q8_code q8_dnnl_compile_lrn(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_softmax(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel);
 
+/** With an engine of its own and oneDNN set to one thread. */
+q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_kernel **kernel);
+
+/** A kernel for a function of each element of the job's input. */
+q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
+                                q8_kernel **kernel);
+
 /** A batch of a shape, in the layout `block`. */
 q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block);
 
@@ -37,8 +46,8 @@ q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block);
 q8_code q8_dnnl_fail(const q8_dnnl_job *job, const char *what, dnnl_status_t status);
 
 /**
- * Judges what q8_dnnl_<primitive>() returned: `*pd` becomes NULL, without an error, where oneDNN has
- * no such primitive or only its slow reference code.
+ * Judges what q8_dnnl_<primitive>() returned: `*pd` becomes NULL, without an error, where oneDNN
+ * has no such primitive or only its slow reference code.
  */
 q8_code q8_dnnl_offer(const q8_dnnl_job *job, dnnl_status_t status, dnnl_primitive_desc_t *pd);
 

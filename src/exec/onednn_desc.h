@@ -44,8 +44,8 @@ bool q8_dnnl_activation(const q8_activation *act, q8_dnnl_eltwise *eltwise);
 dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, const q8_dnnl_eltwise *post);
 
 /** Reorders constant data into `dst`; `src` is a plain format. */
-dnnl_status_t q8_dnnl_reorder(dnnl_engine_t engine, const q8_dnnl_tensor *src, const float *src_data,
-                              q8_dnnl_md dst, dnnl_memory_t dst_memory);
+dnnl_status_t q8_dnnl_reorder(dnnl_engine_t engine, const q8_dnnl_tensor *src,
+                              const float *src_data, q8_dnnl_md dst, dnnl_memory_t dst_memory);
 /** Whether `md` is this tensor, format and all. */
 bool q8_dnnl_is(q8_dnnl_md md, const q8_dnnl_tensor *tensor);
 

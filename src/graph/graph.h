@@ -43,11 +43,11 @@ typedef struct q8_weight {
 
 /** The int8 form of a node's weights and its scales (facts: ncnn multiplies by a scale). */
 typedef struct q8_quant {
-    const signed char *weight;  /**< same order and count as the node's weight 0 */
+    const signed char *weight; /**< same order and count as the node's weight 0 */
     const float *weight_scales;
-    size_t n_weight_scales;     /**< as stored: num_output, or group for depthwise, or 1 */
+    size_t n_weight_scales; /**< as stored: num_output, or group for depthwise, or 1 */
     float bottom_scale;
-    float top_scale;            /**< 0: the output stays float */
+    float top_scale; /**< 0: the output stays float */
 } q8_quant;
 
 struct q8_op;
@@ -55,13 +55,13 @@ struct q8_op;
 typedef struct q8_node {
     const struct q8_op *op;
     const char *name;
-    q8_loc loc;                 /**< of the Caffe layer it came from */
-    void *attr;                 /**< op->attr_size bytes, the op's own struct */
+    q8_loc loc; /**< of the Caffe layer it came from */
+    void *attr; /**< op->attr_size bytes, the op's own struct */
     int n_in, n_out;
-    int *in, *out;              /**< tensor ids */
+    int *in, *out;                    /**< tensor ids */
     q8_weight weight[Q8_MAX_WEIGHTS]; /**< by position in op->weights; count 0 when absent */
-    const q8_quant *quant;      /**< NULL while float */
-    const char *float_reason;   /**< why a node that could be int8 stays float; NULL unknown */
+    const q8_quant *quant;            /**< NULL while float */
+    const char *float_reason; /**< why a node that could be int8 stays float; NULL unknown */
 } q8_node;
 
 typedef struct q8_graph {
@@ -70,7 +70,7 @@ typedef struct q8_graph {
     int n_nodes;
     q8_tensor *tensor;
     int n_tensors;
-    int *output;     /**< ids of the tensors the network is run for */
+    int *output; /**< ids of the tensors the network is run for */
     int n_outputs;
 } q8_graph;
 
@@ -89,8 +89,9 @@ void q8_graph_sweep(q8_graph *graph);
 /** How often and by whom each tensor is used; made anew by each pass that needs it. */
 typedef struct q8_uses {
     int *producer; /**< node index that makes tensor t, -1 when none */
-    int *readers;  /**< how many inputs of nodes read tensor t; a network output counts as one more */
-    int *reader;   /**< one of the node indices that read it, -1 when none */
+    int *
+        readers; /**< how many inputs of nodes read tensor t; a network output counts as one more */
+    int *reader; /**< one of the node indices that read it, -1 when none */
 } q8_uses;
 
 /** From the graph's arena. False when out of memory. */

@@ -150,9 +150,9 @@ static q8_code check_types(const q8_caffe_net *net, q8_err *err)
         if (unknown++ == 0)
             first = layer;
         char line[256];
-        const int length = snprintf(line, sizeof(line), "\n  %.80s:%d: layer '%.60s' has type '%.60s'",
-                                    layer->loc.file ? layer->loc.file : "", layer->loc.line,
-                                    layer->name, layer->type);
+        const int length = snprintf(
+            line, sizeof(line), "\n  %.80s:%d: layer '%.60s' has type '%.60s'",
+            layer->loc.file ? layer->loc.file : "", layer->loc.line, layer->name, layer->type);
         if (used + (size_t)length < sizeof(list)) {
             memcpy(list + used, line, (size_t)length + 1);
             used += (size_t)length;
@@ -209,8 +209,8 @@ static bool same_dims(const long long *a, int n_a, const long long *b, int n_b)
     }
 }
 
-static q8_code get_blob(void *user, const q8_caffe_layer *layer, int index, const int *dim, int n_dim,
-                        const float **data, q8_err *err)
+static q8_code get_blob(void *user, const q8_caffe_layer *layer, int index, const int *dim,
+                        int n_dim, const float **data, q8_err *err)
 {
     const q8_caffe_net *net = user;
     const char *model = net->model_path ? net->model_path : "the caffemodel";
@@ -240,7 +240,11 @@ q8_code q8_import_caffe(q8_graph **graph, const q8_caffe_net *net, const q8_impo
 {
     const q8_weight_source own_blobs = {.user = (void *)net, .get = get_blob};
     struct importer imp = {
-        .im = {.net = net, .graph = q8_graph_new(arena), .arena = arena, .env = env, .err = err,
+        .im = {.net = net,
+               .graph = q8_graph_new(arena),
+               .arena = arena,
+               .env = env,
+               .err = err,
                .weights = opts->weights ? opts->weights : &own_blobs},
         .opts = opts,
     };

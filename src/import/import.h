@@ -10,9 +10,9 @@ typedef struct q8_import_opts {
 } q8_import_opts;
 
 /**
- * Layers of unknown type are all collected first and end in one error that lists each with its line.
- * In-place layers make new tensors of the same name; q8_pass_unique_names() tells those apart that
- * are left once layers have been folded and fused.
+ * Layers of unknown type are all collected first and end in one error that lists each with its
+ * line. In-place layers make new tensors of the same name; q8_pass_unique_names() tells those apart
+ * that are left once layers have been folded and fused.
  */
 q8_code q8_import_caffe(q8_graph **graph, const q8_caffe_net *net, const q8_import_opts *opts,
                         q8_arena *arena, const q8_env *env, q8_err *err);

@@ -8,7 +8,8 @@
 /** The .param text. Every tensor must be read at most once (q8_pass_insert_splits()). */
 q8_code q8_ncnn_param(const q8_graph *graph, q8_buf *text, q8_err *err);
 
-/** The .bin bytes: nodes with `quant` as int8, others fp32 or, with `fp16`, tagged weights in fp16. */
+/** The .bin bytes: nodes with `quant` as int8, others fp32 or, with `fp16`, tagged weights in
+ *  fp16. */
 q8_code q8_ncnn_bin(const q8_graph *graph, bool fp16, q8_buf *bytes, q8_err *err);
 
 /** Reads a pair back into a graph (types of the layer table only). Names are for messages. */
@@ -16,8 +17,9 @@ q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param
                      const char *bin_name, const unsigned char *bin, size_t bin_size,
                      q8_arena *arena, q8_err *err);
 
-/** Writes both files as one step (base/file.h) after reading the temporary pair back and comparing it with
- *  `graph`. `graph` is changed: splits and rank restores are inserted. */
+/** Writes both files as one step (base/file.h) after reading the temporary pair back and comparing
+ *  it with `graph`. `graph` is changed: splits and rank restores are inserted, and in the float
+ *  precisions its int8 nodes give way to float ones. */
 q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const char *param_path,
                       const char *bin_path, q8_write_result *result, q8_err *err);
 

@@ -12,7 +12,7 @@ q8_code q8_im_failed(q8_caffe_import *im)
 static q8_loc place_of(const q8_caffe_import *im, const void *message, const char *field)
 {
     q8_loc loc = {0};
-    if (message)
+    if (message && field)
         loc = q8_caffe_loc(im->net, message, field, 0);
     return loc.line > 0 ? loc : im->layer->loc;
 }
@@ -40,7 +40,8 @@ void q8_im_warn(q8_caffe_import *im, const void *message, const char *field, con
     q8_warn(im->env, &loc, im->layer->name, "%s", text);
 }
 
-static q8_node *add_node(q8_caffe_import *im, const q8_op *op, const char *name, int n_in, int n_out)
+static q8_node *add_node(q8_caffe_import *im, const q8_op *op, const char *name, int n_in,
+                         int n_out)
 {
     q8_node *node = name ? q8_node_new(im->arena, op, name, n_in, n_out) : NULL;
     if (!node || !q8_graph_insert(im->graph, node, im->graph->n_nodes)) {
@@ -84,8 +85,8 @@ q8_code q8_im_axis(q8_caffe_import *im, const void *message, const char *field, 
     const int caffe_rank = im->in_shape[0].rank + 1;
     const int index = caffe_axis < 0 ? caffe_axis + caffe_rank : caffe_axis;
     if (index < 0 || index >= caffe_rank)
-        return q8_im_fail(im, Q8_EMODEL, message, field, "axis %d is out of range: the input has %d axes",
-                          caffe_axis, caffe_rank);
+        return q8_im_fail(im, Q8_EMODEL, message, field,
+                          "axis %d is out of range: the input has %d axes", caffe_axis, caffe_rank);
     if (index == 0)
         return q8_im_fail(im, Q8_EUNSUPPORTED, message, field,
                           "axis %d is the batch, which ncnn does not have", caffe_axis);
@@ -96,7 +97,8 @@ q8_code q8_im_axis(q8_caffe_import *im, const void *message, const char *field, 
 q8_code q8_im_blob(q8_caffe_import *im, int index, const int *dim, int n_dim, float **data)
 {
     const float *borrowed;
-    q8_code code = im->weights->get(im->weights->user, im->layer, index, dim, n_dim, &borrowed, im->err);
+    q8_code code =
+        im->weights->get(im->weights->user, im->layer, index, dim, n_dim, &borrowed, im->err);
     if (code)
         return code;
     size_t count = 1;
@@ -109,10 +111,12 @@ q8_code q8_im_blob(q8_caffe_import *im, int index, const int *dim, int n_dim, fl
     return Q8_OK;
 }
 
-q8_code q8_im_weight(q8_caffe_import *im, q8_node *node, int slot, int index, const int *dim, int n_dim)
+q8_code q8_im_weight(q8_caffe_import *im, q8_node *node, int slot, int index, const int *dim,
+                     int n_dim)
 {
     const float *data;
-    q8_code code = im->weights->get(im->weights->user, im->layer, index, dim, n_dim, &data, im->err);
+    q8_code code =
+        im->weights->get(im->weights->user, im->layer, index, dim, n_dim, &data, im->err);
     if (code)
         return code;
     size_t count = 1;

@@ -22,25 +22,26 @@
 /** Where weights come from: a caffemodel, or (tests, benchmarks) a generator. */
 typedef struct q8_weight_source {
     void *user;
-    /** Blob `index` of `layer`, expected to have `n_dim` dims; `*data` from the arena or borrowed. */
+    /** Blob `index` of `layer`, expected to have `n_dim` dims; `*data` from the arena or borrowed.
+     */
     q8_code (*get)(void *user, const q8_caffe_layer *layer, int index, const int *dim, int n_dim,
                    const float **data, q8_err *err);
 } q8_weight_source;
 
 typedef struct q8_caffe_import {
     const q8_caffe_net *net;
-    const q8_caffe_layer *layer;          /**< at hand */
-    const Caffe__LayerParameter *param;   /**< layer->param; sub-messages may be NULL */
+    const q8_caffe_layer *layer;        /**< at hand */
+    const Caffe__LayerParameter *param; /**< layer->param; sub-messages may be NULL */
     q8_graph *graph;
     q8_arena *arena;
     const q8_env *env;
     q8_err *err;
     const q8_weight_source *weights;
     int n_in, n_out;
-    const int *in;                        /**< tensors of the layer's bottoms */
-    const q8_shape *in_shape;             /**< their shapes, without the batch */
-    int *out;                             /**< tensors of the layer's tops, already added */
-    q8_node *last;                        /**< node made last for this layer */
+    const int *in;            /**< tensors of the layer's bottoms */
+    const q8_shape *in_shape; /**< their shapes, without the batch */
+    int *out;                 /**< tensors of the layer's tops, already added */
+    q8_node *last;            /**< node made last for this layer */
 } q8_caffe_import;
 
 /** The code of the error in im->err, or ::Q8_ENOMEM if none was recorded: for `return`. */
@@ -53,7 +54,8 @@ q8_code q8_im_fail(q8_caffe_import *im, q8_code code, const void *message, const
 void q8_im_warn(q8_caffe_import *im, const void *message, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/** A node named after the layer, reading all bottoms and making all tops. NULL: see q8_im_failed(). */
+/** A node named after the layer, reading all bottoms and making all tops. NULL: see q8_im_failed().
+ */
 q8_node *q8_im_node(q8_caffe_import *im, const q8_op *op);
 
 /** A further node (one input, one output) after im->last, named "<layer>_<suffix>". */

@@ -2,7 +2,6 @@
 #ifndef Q8_OPS_COMMON_H
 #define Q8_OPS_COMMON_H
 
-#include "ops/caffe_import.h"
 #include "ops/op.h"
 
 /** Sizes, paddings and counts in attributes above this are refused, so that sums stay in an int. */
@@ -16,10 +15,6 @@ q8_code q8_node_rank(const q8_node *node, int index, const q8_shape *shape, int 
 
 /** Elements of one step of `axis` (the dims after it), and how many times the axis occurs. */
 void q8_axis_split(const q8_shape *shape, int axis, size_t *outer, size_t *inner);
-
-/** An unsigned Caffe field as an int of at most ::Q8_MAX_EXTENT. */
-q8_code q8_im_extent(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
-                     int *extent);
 
 /** The same function for the trait is_identity of layers that only move elements. */
 bool q8_same_shape(const q8_node *node, const q8_shape *in, const q8_shape *out);

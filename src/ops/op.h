@@ -24,11 +24,11 @@ typedef struct q8_floats {
 typedef enum q8_act_type {
     Q8_ACT_NONE = 0,
     Q8_ACT_RELU = 1,
-    Q8_ACT_LEAKY = 2,   /**< slope */
-    Q8_ACT_CLIP = 3,    /**< min, max */
+    Q8_ACT_LEAKY = 2, /**< slope */
+    Q8_ACT_CLIP = 3,  /**< min, max */
     Q8_ACT_SIGMOID = 4,
     Q8_ACT_MISH = 5,
-    Q8_ACT_HSWISH = 6,  /**< alpha, beta: x * clip(alpha * x + beta, 0, 1) */
+    Q8_ACT_HSWISH = 6, /**< alpha, beta: x * clip(alpha * x + beta, 0, 1) */
 } q8_act_type;
 
 typedef struct q8_activation {
@@ -40,17 +40,32 @@ typedef struct q8_activation {
 typedef struct q8_field {
     int key;
     enum { Q8_INT, Q8_FLOAT, Q8_INTS, Q8_FLOATS } kind;
-    size_t offset;     /**< of an int, float, q8_ints or q8_floats in the attribute struct */
-    double value;      /**< default of a number; lists default to empty */
-    int same_as;       /**< key whose value is the default instead, -1 none; listed before this one */
+    size_t offset; /**< of an int, float, q8_ints or q8_floats in the attribute struct */
+    double value;  /**< default of a number; lists default to empty */
+    int same_as;   /**< key whose value is the default instead, -1 none; listed before this one */
 } q8_field;
 
-#define Q8_FIELD_INT(type, member, key, value)   {key, Q8_INT, offsetof(type, member), value, -1}
-#define Q8_FIELD_FLOAT(type, member, key, value) {key, Q8_FLOAT, offsetof(type, member), value, -1}
-#define Q8_FIELD_INTS(type, member, key)         {key, Q8_INTS, offsetof(type, member), 0, -1}
-#define Q8_FIELD_FLOATS(type, member, key)       {key, Q8_FLOATS, offsetof(type, member), 0, -1}
+#define Q8_FIELD_INT(type, member, key, value)                                                     \
+    {                                                                                              \
+        key, Q8_INT, offsetof(type, member), value, -1                                             \
+    }
+#define Q8_FIELD_FLOAT(type, member, key, value)                                                   \
+    {                                                                                              \
+        key, Q8_FLOAT, offsetof(type, member), value, -1                                           \
+    }
+#define Q8_FIELD_INTS(type, member, key)                                                           \
+    {                                                                                              \
+        key, Q8_INTS, offsetof(type, member), 0, -1                                                \
+    }
+#define Q8_FIELD_FLOATS(type, member, key)                                                         \
+    {                                                                                              \
+        key, Q8_FLOATS, offsetof(type, member), 0, -1                                              \
+    }
 /** An int whose default is the value of another key. */
-#define Q8_FIELD_SAME(type, member, key, as)     {key, Q8_INT, offsetof(type, member), 0, as}
+#define Q8_FIELD_SAME(type, member, key, as)                                                       \
+    {                                                                                              \
+        key, Q8_INT, offsetof(type, member), 0, as                                                 \
+    }
 
 /** One weight in the order of the .bin file. */
 typedef struct q8_weight_spec {
@@ -60,16 +75,17 @@ typedef struct q8_weight_spec {
 } q8_weight_spec;
 
 /**
- * A layer that computes, per group, out[o] = sum over i,k of weight[o][i][k] * in[i][...] + bias[o].
- * Folding, quantising and equalising all work on this view. Weight 0 is
- * [groups * outputs][inputs][kernel], weight 1 is the bias.
+ * A layer that computes, per group, out[o] = sum over i,k of weight[o][i][k] * in[i][...] +
+ * bias[o]. Folding, quantising and equalising all work on this view. Weight 0 is [groups *
+ * outputs][inputs][kernel], weight 1 is the bias.
  */
 typedef struct q8_linear {
     int groups;
     int outputs; /**< per group */
     int inputs;  /**< channels per group */
-    int kernel;  /**< weights per (output, input): taps, or columns per channel of an InnerProduct */
-    bool pads;   /**< zero padding enters the sum, so a shift of the input is not a bias */
+    int kernel; /**< weights per (output, input): taps, or columns per channel of an InnerProduct */
+    bool pads;  /**< padding enters the sum, so a shift of the input is not a bias */
+    float pad_value; /**< what the padding holds; a scale of the input is one of the weights if 0 */
 } q8_linear;
 
 /** One picture's forward pass in plain C. */
@@ -96,7 +112,8 @@ typedef struct q8_op {
     /** Turns the Caffe layer at hand into one or more nodes (see ops/caffe_import.h). */
     q8_code (*from_caffe)(struct q8_caffe_import *im);
 
-    /** Output shapes; checks attributes against the inputs. Never overflows, whatever the attributes. */
+    /** Output shapes; checks attributes against the inputs. Never overflows, whatever the
+     * attributes. */
     q8_code (*infer)(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err);
 
     /** The oracle. Accumulates in double where a sum is long. */
@@ -110,7 +127,8 @@ typedef struct q8_op {
     q8_activation *(*activation)(q8_node *node);
     /** The same function as an activation, if it is one. False: not with these attributes. */
     bool (*as_activation)(const q8_node *node, q8_arena *arena, q8_activation *act);
-    /** y[c] = a[c] * x[c] + b[c] for `channels` values of dim[0]; false: not with these attributes. */
+    /** y[c] = a[c] * x[c] + b[c] for `channels` values of dim[0]; false: not with these attributes.
+     */
     bool (*as_affine)(const q8_node *node, int channels, float *a, float *b);
     /** The output is the input, element for element (shapes may differ only if infer says so). */
     bool (*is_identity)(const q8_node *node, const q8_shape *in, const q8_shape *out);
@@ -130,7 +148,8 @@ extern const int q8_n_ops;
 const q8_op *q8_op_by_type(const char *type);
 const q8_op *q8_op_by_caffe_type(const char *caffe_type);
 
-/** Makes a node with its attributes at their defaults that is in no graph yet. NULL when out of memory. */
+/** Makes a node with its attributes at their defaults that is in no graph yet. NULL when out of
+ * memory. */
 q8_node *q8_node_new(q8_arena *arena, const q8_op *op, const char *name, int n_in, int n_out);
 
 /** Runs op->infer after checking the numbers of inputs and outputs; stores the outputs' shapes. */

@@ -23,8 +23,7 @@ static bool get_affine(const q8_graph *graph, const q8_node *node, struct affine
 
 static bool get_linear(const q8_graph *graph, const q8_node *node, q8_linear *linear)
 {
-    return node->op->linear &&
-           node->op->linear(node, &graph->tensor[node->in[0]].shape, linear);
+    return node->op->linear && node->op->linear(node, &graph->tensor[node->in[0]].shape, linear);
 }
 
 static bool has_activation(q8_node *node)
@@ -79,7 +78,8 @@ static q8_code fold_into_producer(q8_graph *graph, q8_node *node, const q8_linea
         return q8_fail_nomem(err);
     for (int o = 0; o < linear->groups * linear->outputs; o++) {
         for (size_t i = 0; i < row; i++)
-            weight[(size_t)o * row + i] = (float)((double)weight[(size_t)o * row + i] * affine->a[o]);
+            weight[(size_t)o * row + i] =
+                (float)((double)weight[(size_t)o * row + i] * affine->a[o]);
         if (bias)
             bias[o] = (float)((double)bias[o] * affine->a[o] + affine->b[o]);
     }
@@ -100,7 +100,8 @@ static q8_code fold_into_reader(q8_graph *graph, q8_node *node, const q8_linear 
         for (int i = 0; i < linear->inputs; i++)
             for (int k = 0; k < linear->kernel; k++) {
                 float *w = &weight[((size_t)o * (size_t)linear->inputs + (size_t)i) *
-                                       (size_t)linear->kernel + (size_t)k];
+                                       (size_t)linear->kernel +
+                                   (size_t)k];
                 shift += (double)*w * affine->b[first_input + i];
                 *w = (float)((double)*w * affine->a[first_input + i]);
             }
@@ -141,7 +142,7 @@ static q8_code try_reader(q8_graph *graph, q8_node *affine_node, const struct af
     q8_linear linear;
     if (!node->op || !get_linear(graph, node, &linear) || !node->op->set_bias ||
         linear.groups * linear.inputs != affine->channels ||
-        (linear.pads && any_nonzero(affine->b, affine->channels)))
+        (linear.pads && (linear.pad_value != 0 || any_nonzero(affine->b, affine->channels))))
         return Q8_OK;
     q8_code code = fold_into_reader(graph, node, &linear, affine, err);
     if (code)

@@ -1,7 +1,8 @@
 /* Moves an activation into the activation slot of the layer before it. */
 #include "passes/passes.h"
 
-static void try_fuse(q8_graph *graph, q8_node *act_node, const q8_activation *act, const q8_uses *uses)
+static void try_fuse(q8_graph *graph, q8_node *act_node, const q8_activation *act,
+                     const q8_uses *uses)
 {
     const int tensor = act_node->in[0];
     if (uses->producer[tensor] < 0 || uses->readers[tensor] != 1)

@@ -17,7 +17,7 @@ static bool is_identity(const q8_graph *graph, const q8_node *node)
 /* What takes a dropped node's output's place, by tensor. */
 struct dropping {
     q8_graph *graph;
-    int *alias;         /* the tensor read instead; itself while it stays */
+    int *alias;          /* the tensor read instead; itself while it stays */
     bool *name_is_fixed; /* inputs and outputs of the network */
 };
 

@@ -23,9 +23,9 @@ q8_code q8_pass_restore_rank(q8_graph *graph, q8_err *err);
 /** Inserts Split nodes so that every tensor is read once, as ncnn wants it. Last before writing. */
 q8_code q8_pass_insert_splits(q8_graph *graph, q8_err *err);
 
-/** Names become unique. Of several tensors with one name, as in-place layers leave them, the last keeps it,
- *  for that is the value Caffe shows under it; but an input of the network always does, for users feed
- *  it by name. The others become "<name>_<node that made it>". */
+/** Names become unique. Of several tensors with one name, as in-place layers leave them, the last
+ * keeps it, for that is the value Caffe shows under it; but an input of the network always does,
+ * for users feed it by name. The others become "<name>_<node that made it>". */
 q8_code q8_pass_unique_names(q8_graph *graph, q8_err *err);
 
 /** The ones above: what every imported model goes through. */

@@ -25,7 +25,7 @@ static bool is_column(const q8_shape *shape)
 static bool makes_flat(const struct restoring *r, const q8_node *node)
 {
     if (node->op == &q8_op_pooling)
-        return ((const q8_pooling_attr *)node->attr)->global != 0;
+        return ((const q8_pooling_attr *)node->attr)->global_pooling != 0;
     return node->n_in > 0 && is_flat(r, node->in[0]) && node->op != &q8_op_reshape;
 }
 

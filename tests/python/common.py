@@ -66,6 +66,8 @@ class NcnnNet:
     def __init__(self, param, binary, threads=2):
         self.net = ncnn.Net()
         self.net.opt.num_threads = threads
+        self.net.opt.lightmode = False  # keep every blob, so that any can be extracted
+        self.net.opt.use_fp16_storage = False  # x86 would round float InnerProduct weights to fp16
         if self.net.load_param(str(param)) != 0 or self.net.load_model(str(binary)) != 0:
             raise AssertionError(f"ncnn cannot load {param}")
 
@@ -88,7 +90,8 @@ class NcnnNet:
             code, mat = extractor.extract(name)
             if code != 0:
                 raise AssertionError(f"ncnn cannot compute {name}: {code}")
-            results[name] = np.array(mat, np.float32)
+            # An empty result (no detections) has no memory for numpy to look at.
+            results[name] = np.zeros(0, np.float32) if mat.empty() else np.array(mat, np.float32)
         return results
 
 

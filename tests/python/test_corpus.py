@@ -13,34 +13,30 @@ from common import ROOT, NcnnNet, convert, forward, make_weights, nmse
 CORPUS = ROOT / "tests" / "corpus"
 
 
-def input_shapes(tensors):
-    return {name: t.value.shape for name, t in tensors.items() if t.op == "Input"}
-
-
-def prototxt_inputs(case):
-    """Shapes of the case's Input layers, without the batch, in file order."""
-    text = re.sub(r"#.*", "", case.read_text())
-    shapes = []
-    for layer in re.split(r"\blayer\s*\{", text)[1:]:
-        if '"Input"' in layer:
-            shapes.append([int(d) for d in re.findall(r"\bdim\s*:\s*(\d+)", layer)][1:])
+def input_shapes(param):
+    """{name: shape} of a .param's Input layers, in file order."""
+    shapes = {}
+    for line in param.read_text().splitlines():
+        words = line.split()
+        if words[0] == "Input":
+            dims = dict(word.split("=") for word in words[5:])
+            shapes[words[4]] = [int(dims[key]) for key in ("2", "1", "0") if key in dims]
     return shapes
 
 
 class Corpus(unittest.TestCase):
     def check_case(self, case):
         rng = np.random.default_rng(zlib.crc32(case.stem.encode()))
-        inputs = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in prototxt_inputs(case)]
         with tempfile.TemporaryDirectory() as tmp:
             model = Path(tmp) / "w.caffemodel"
             make_weights(case, model)
-            raw = forward(case, model, "plain-raw", inputs)
-            plain = forward(case, model, "plain", inputs)
-            cpu = forward(case, model, "cpu", inputs)
             param, binary, _ = convert(case, model, f"{tmp}/net", "--precision=fp32")
-            net = NcnnNet(param, binary)
-            names = [n for n, t in plain.items() if t.op == "Input"]
-            outputs = net.run(dict(zip(names, inputs)))
+            inputs = {name: rng.uniform(-1, 1, shape).astype(np.float32)
+                      for name, shape in input_shapes(param).items()}
+            raw = forward(case, model, "plain-raw", inputs.values())
+            plain = forward(case, model, "plain", inputs.values())
+            cpu = forward(case, model, "cpu", inputs.values())
+            outputs = NcnnNet(param, binary).run(inputs)
         self.assertTrue(outputs)
         for name, tensor in cpu.items():
             self.assertLessEqual(nmse(tensor.value, plain[name].value), 1e-9, f"oneDNN, {name}")

@@ -3,7 +3,8 @@
  * tensor, for tests to compare.
  *
  * BACKEND is plain or cpu; with "-raw" behind it the graph is run as imported, before any pass.
- * INPUT files are raw fp32, one per network input. Each tensor goes to OUTDIR/<number>.f32, and a line
+ * INPUT files are raw fp32, one per network input. Each tensor goes to OUTDIR/<number>.f32, and a
+ * line
  * "<number> <backend> <op> <shape> <name>" to stdout.
  */
 #include <stdio.h>
@@ -40,27 +41,30 @@ static q8_code write_tensor(void *user, int tensor, const q8_view *view, q8_err 
     if (fclose(file) != 0 || !written)
         return q8_fail_errno(err, path, "write");
     const int node = d->producer[tensor];
-    printf("%d %s %s %s %s\n", tensor, q8_exec_node_backend(d->exec, node), d->graph->node[node]->op->type,
-           q8_shape_text(&view->shape, shape), d->graph->tensor[tensor].name);
+    printf("%d %s %s %s %s\n", tensor, q8_exec_node_backend(d->exec, node),
+           d->graph->node[node]->op->type, q8_shape_text(&view->shape, shape),
+           d->graph->tensor[tensor].name);
     return Q8_OK;
 }
 
 /* Reads the raw input files into the run, by Input node. */
-static q8_code load_inputs(q8_run *run, const q8_graph *graph, char **paths, int n_paths, q8_err *err)
+static q8_code load_inputs(q8_run *run, const q8_graph *graph, char **paths, int n_paths,
+                           q8_err *err)
 {
     int input = 0;
     for (int i = 0; i < graph->n_nodes; i++) {
         if (graph->node[i]->n_in > 0)
             continue;
         if (input >= n_paths)
-            return q8_fail(err, Q8_EINVAL, NULL, NULL, "the network has more inputs than were given");
+            return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                           "the network has more inputs than were given");
         const size_t size =
             q8_shape_count(&graph->tensor[graph->node[i]->out[0]].shape) * sizeof(float);
         q8_bytes bytes;
         q8_code code = q8_file_read(&bytes, paths[input], (size_t)1 << 32, err);
         if (!code && bytes.size != size)
-            code = q8_fail(err, Q8_EINVAL, NULL, NULL, "%s has %zu bytes instead of %zu", paths[input],
-                           bytes.size, size);
+            code = q8_fail(err, Q8_EINVAL, NULL, NULL, "%s has %zu bytes instead of %zu",
+                           paths[input], bytes.size, size);
         if (!code)
             memcpy(q8_run_input(run, input, 0), bytes.data, size);
         q8_bytes_free(&bytes);

@@ -7,16 +7,17 @@
 
 static q8_code make(const char *proto, const char *model, q8_arena *arena, q8_err *err)
 {
-    random_weights *weights = random_weights_open(arena);
+    q8_caffe_net *net;
+    q8_graph *graph;
+    q8_code code = q8_caffe_read(&net, proto, NULL, arena, NULL, err);
+    if (code)
+        return code;
+    random_weights *weights = random_weights_open(net, arena);
     if (!weights)
         return q8_fail_nomem(err);
     const q8_weight_source source = random_weights_source(weights);
     const q8_import_opts opts = {.weights = &source};
-    q8_caffe_net *net;
-    q8_graph *graph;
-    q8_code code = q8_caffe_read(&net, proto, NULL, arena, NULL, err);
-    if (!code)
-        code = q8_import_caffe(&graph, net, &opts, arena, NULL, err);
+    code = q8_import_caffe(&graph, net, &opts, arena, NULL, err);
     if (code)
         return code;
     size_t size;

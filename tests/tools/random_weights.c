@@ -8,17 +8,29 @@
 
 struct random_weights {
     q8_arena *arena;
-    Weights__Net net;
+    const q8_caffe_layer *layers;
+    Weights__Net net; /* an entry for each of `layers` */
 };
 
-random_weights *random_weights_open(q8_arena *arena)
+random_weights *random_weights_open(const q8_caffe_net *net, q8_arena *arena)
 {
     random_weights *w = q8_arena_alloc(arena, sizeof(*w));
     if (!w)
         return NULL;
     w->arena = arena;
+    w->layers = net->layer;
     weights__net__init(&w->net);
-    return w;
+    w->net.n_layer = (size_t)net->n_layers;
+    w->net.layer = q8_arena_array(arena, w->net.n_layer, sizeof(Weights__Layer *));
+    for (size_t i = 0; w->net.layer && i < w->net.n_layer; i++) {
+        Weights__Layer *entry = w->net.layer[i] = q8_arena_alloc(arena, sizeof(*entry));
+        if (!entry)
+            return NULL;
+        weights__layer__init(entry);
+        entry->name = (char *)net->layer[i].name;
+        entry->type = (char *)net->layer[i].type;
+    }
+    return w->net.layer ? w : NULL;
 }
 
 /* splitmix64 (S. Vigna, 2015): one well-mixed value per counter. */
@@ -48,9 +60,8 @@ static const struct {
     int index;
     struct range range;
 } special[] = {
-    {"BatchNorm", 1, {0.5f, 1.5f}},     {"BatchNorm", 2, {0.999f, 0.999f}},
-    {"Scale", 0, {0.7f, 1.3f}},         {"Normalize", 0, {0.7f, 1.3f}},
-    {"PReLU", 0, {0.05f, 0.45f}},
+    {"BatchNorm", 1, {0.5f, 1.5f}}, {"BatchNorm", 2, {0.999f, 0.999f}}, {"Scale", 0, {0.7f, 1.3f}},
+    {"Normalize", 0, {0.7f, 1.3f}}, {"PReLU", 0, {0.05f, 0.45f}},
 };
 
 /* Keeps activations near 1 however deep the net: He et al. 2015, eq. 10, as a uniform range. */
@@ -66,21 +77,6 @@ static struct range range_of(const q8_caffe_layer *layer, int index, const int *
         fan_in *= dim[i];
     const float bound = (float)sqrt(6 / fan_in);
     return (struct range){-bound, bound};
-}
-
-static Weights__Layer *layer_entry(random_weights *w, const q8_caffe_layer *layer)
-{
-    Weights__Net *net = &w->net;
-    if (net->n_layer && strcmp(net->layer[net->n_layer - 1]->name, layer->name) == 0)
-        return net->layer[net->n_layer - 1];
-    Weights__Layer *entry = q8_arena_alloc(w->arena, sizeof(*entry));
-    net->layer = q8_arena_grow(w->arena, net->layer, net->n_layer, sizeof(Weights__Layer *));
-    if (!entry || !net->layer)
-        return NULL;
-    weights__layer__init(entry);
-    entry->name = (char *)layer->name;
-    entry->type = (char *)layer->type;
-    return net->layer[net->n_layer++] = entry;
 }
 
 static Weights__Blob *new_blob(q8_arena *arena, const int *dim, int n_dim, size_t count)
@@ -115,8 +111,8 @@ static q8_code get(void *user, const q8_caffe_layer *layer, int index, const int
         shape.dim[0] *= dim[i];
     }
     const size_t count = q8_shape_count(&shape);
-    Weights__Layer *entry = layer_entry(w, layer);
-    Weights__Blob *blob = entry ? new_blob(w->arena, dim, n_dim, count) : NULL;
+    Weights__Layer *entry = w->net.layer[layer - w->layers];
+    Weights__Blob *blob = new_blob(w->arena, dim, n_dim, count);
     if (!blob)
         return q8_fail_nomem(err);
     entry->blobs = q8_arena_grow(w->arena, entry->blobs, entry->n_blobs, sizeof(Weights__Blob *));

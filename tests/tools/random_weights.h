@@ -4,11 +4,11 @@
 
 #include "ops/caffe_import.h"
 
-/** Blobs made so far, by layer, in the order they were asked for. */
+/** Blobs made so far, by layer. */
 typedef struct random_weights random_weights;
 
-/** @return NULL when out of memory */
-random_weights *random_weights_open(q8_arena *arena);
+/** For the layers of `net`. @return NULL when out of memory */
+random_weights *random_weights_open(const q8_caffe_net *net, q8_arena *arena);
 
 /** A source that makes each blob it is asked for and remembers it. */
 q8_weight_source random_weights_source(random_weights *weights);

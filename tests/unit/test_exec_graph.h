@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "exec/exec.h"
+#include "ops/conv.h"
 #include "ops/input.h"
 #include "ops/rows.h"
 
@@ -57,7 +58,8 @@ static inline void net_close(struct net *net)
 }
 
 /* A node that reads `in` and makes new tensors; attributes are set next, then net_finish(). */
-static inline q8_node *net_node(struct net *net, const q8_op *op, int n_in, const int *in, int n_out)
+static inline q8_node *net_node(struct net *net, const q8_op *op, int n_in, const int *in,
+                                int n_out)
 {
     const char *name = q8_arena_printf(net->arena, "%s_%d", op->type, net->graph->n_nodes);
     q8_node *node = q8_node_new(net->arena, op, name, n_in, n_out);
@@ -65,8 +67,8 @@ static inline q8_node *net_node(struct net *net, const q8_op *op, int n_in, cons
     for (int i = 0; i < n_in; i++)
         node->in[i] = in[i];
     for (int i = 0; i < n_out; i++)
-        node->out[i] = q8_graph_add_tensor(
-            net->graph, q8_arena_printf(net->arena, "%s.%d", name, i), NULL);
+        node->out[i] =
+            q8_graph_add_tensor(net->graph, q8_arena_printf(net->arena, "%s.%d", name, i), NULL);
     return node;
 }
 
@@ -93,6 +95,24 @@ static inline int net_finish(struct net *net, q8_node *node)
         fail_msg("%s: %s", node->name, err.text);
     assert_true(q8_graph_insert(net->graph, node, net->graph->n_nodes));
     return node->out[0];
+}
+
+/* A convolution of square kernels; further attributes may be set before net_finish(). */
+static inline q8_node *net_conv(struct net *net, const q8_op *op, int in, int outputs, int kernel,
+                                int stride, int pad, int dilation, int group)
+{
+    q8_node *node = net_after(net, op, in);
+    q8_conv_attr *a = node->attr;
+    const int inputs = net->graph->tensor[in].shape.dim[0];
+    a->num_output = outputs;
+    a->kernel_w = a->kernel_h = kernel;
+    a->stride_w = a->stride_h = stride;
+    a->dilation_w = a->dilation_h = dilation;
+    a->pad_left = a->pad_right = a->pad_top = a->pad_bottom = pad;
+    a->group = group;
+    a->bias_term = 1;
+    a->weight_data_size = outputs * (inputs / group) * kernel * kernel;
+    return node;
 }
 
 static inline int net_input(struct net *net, int c, int h, int w)

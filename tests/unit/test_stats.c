@@ -1,4 +1,5 @@
-/* Statistics against a naive reference, and the promise that order, shards and layout do not show. */
+/* Statistics against a naive reference, and the promise that order, shards and layout do not show.
+ */
 #include "calib/stats.h"
 
 #include <float.h>
@@ -145,10 +146,13 @@ static void test_against_naive(void **unused)
     (void)unused;
     state = 1;
     const q8_shape shapes[] = {
-        shape_of(1, 1, 1),   shape_of(3, 5, 7),      shape_of(16, 13, 13), shape_of(17, 4, 4),
-        shape_of(40, 3, 1),  shape_of(5, 61, 67),    shape_of(1, 1, 5000), shape_of(129, 1, 1),
-        {2, {7, 33}},        {2, {300, 2}},          {1, {1000}},          {1, {1}},
-        shape_of(33, 27, 5), shape_of(2, 100, 2048 / 50),
+        shape_of(1, 1, 1),    shape_of(3, 5, 7),
+        shape_of(16, 13, 13), shape_of(17, 4, 4),
+        shape_of(40, 3, 1),   shape_of(5, 61, 67),
+        shape_of(1, 1, 5000), shape_of(129, 1, 1),
+        {2, {7, 33}},         {2, {300, 2}},
+        {1, {1000}},          {1, {1}},
+        shape_of(33, 27, 5),  shape_of(2, 100, 2048 / 50),
     };
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
         float *x = random_tensor(3 * q8_shape_count(&shapes[i]));
@@ -162,9 +166,9 @@ static void test_special_values(void **unused)
     (void)unused;
     state = 2;
     static const float special[] = {
-        NAN,      -NAN,     INFINITY, -INFINITY, 0.0f,         -0.0f,  FLT_MIN, -FLT_MIN,
-        FLT_MAX,  -FLT_MAX, 1e-45f,   -1e-45f,   1.0f,         -1.0f,  2.0f,    0.99999994f,
-        1e-38f,   4096.0f,  4095.0f,  0.5f,      -1.99999988f, 1e-30f, 3e-35f,  -7e-40f,
+        NAN,     -NAN,     INFINITY, -INFINITY, 0.0f,         -0.0f,  FLT_MIN, -FLT_MIN,
+        FLT_MAX, -FLT_MAX, 1e-45f,   -1e-45f,   1.0f,         -1.0f,  2.0f,    0.99999994f,
+        1e-38f,  4096.0f,  4095.0f,  0.5f,      -1.99999988f, 1e-30f, 3e-35f,  -7e-40f,
     };
     const int n = (int)(sizeof(special) / sizeof(special[0]));
     for (int round = 0; round < 60; round++) {

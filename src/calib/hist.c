@@ -1,0 +1,113 @@
+#include "calib/hist.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "calib/simd.h"
+
+/* No counter overflows: one table takes at most every fourth value, and the odd ones of a run's
+ * end. */
+enum { MAX_WAITING = 32768 * Q8_BIN_TABLES };
+
+/* Bin i moves to bin i >> shift_for(doublings of the range); beyond 12 all are in bin 0. */
+static int shift_for(int32_t doublings)
+{
+    return doublings < 31 ? doublings : 31;
+}
+
+void q8_hist_raise(q8_hist *hist, int32_t exponent)
+{
+    if (hist->exponent >= exponent)
+        return;
+    if (hist->exponent != Q8_HIST_EMPTY) {
+        const int shift = shift_for(exponent - hist->exponent);
+        for (int i = 0; i < Q8_HIST_BINS; i++) {
+            const uint64_t count = hist->bin[i];
+            hist->bin[i] = 0;
+            hist->bin[i >> shift] += count;
+        }
+    }
+    hist->exponent = exponent;
+}
+
+void q8_hist_merge(q8_hist *into, const q8_hist *from)
+{
+    into->zeros += from->zeros;
+    into->not_finite += from->not_finite;
+    if (from->exponent == Q8_HIST_EMPTY)
+        return;
+    q8_hist_raise(into, from->exponent);
+    const int shift = shift_for(into->exponent - from->exponent);
+    for (int i = 0; i < Q8_HIST_BINS; i++)
+        into->bin[i >> shift] += from->bin[i];
+}
+
+/* The smallest exponent whose range holds the value. */
+static int32_t exponent_of(uint32_t abs_bits)
+{
+    const int32_t exponent = (int32_t)(abs_bits >> 23) - 126;
+    return exponent > Q8_HIST_MIN_EXPONENT ? exponent : Q8_HIST_MIN_EXPONENT;
+}
+
+void q8_binner_open(q8_binner *binner, q8_hist *hist)
+{
+    memset(binner, 0, sizeof(*binner));
+    binner->hist = hist;
+}
+
+void q8_binner_flush(q8_binner *binner)
+{
+    q8_hist *hist = binner->hist;
+    for (int t = 0; t < Q8_BIN_TABLES; t++) {
+        const uint16_t *table = binner->table[t];
+        for (int i = 0; i < Q8_HIST_BINS; i++)
+            hist->bin[i] += table[i];
+        for (int i = 0; i < Q8_BIN_ZEROS; i++)
+            hist->zeros += table[Q8_HIST_BINS + i];
+    }
+    memset(binner->table, 0, sizeof(binner->table));
+    binner->waiting = 0;
+}
+
+/* The table entry of a value. The product is exact: the scale is a power of two. */
+static inline int32_t find_entry(float x, float scale, size_t i)
+{
+    const int32_t bin = (int32_t)(fabsf(x) * scale);
+    const int32_t zero = Q8_HIST_BINS + (int32_t)(i % Q8_BIN_ZEROS);
+    return x == 0 ? zero : bin;
+}
+
+Q8_SIMD_CLONES
+static void find_entries(const float *x, size_t n, float scale, int32_t *entry)
+{
+    enum { ROW = Q8_BIN_ZEROS }; /* a constant count becomes vector code at -O2 too */
+    size_t row = 0;
+    for (; row + ROW <= n; row += ROW)
+        for (size_t i = 0; i < ROW; i++)
+            entry[row + i] = find_entry(x[row + i], scale, i);
+    for (size_t i = row; i < n; i++)
+        entry[i] = find_entry(x[i], scale, i);
+}
+
+void q8_binner_add(q8_binner *binner, const float *x, size_t n, uint32_t absmax_bits)
+{
+    q8_hist *hist = binner->hist;
+    if (absmax_bits == 0) {
+        hist->zeros += n;
+        return;
+    }
+    const int32_t exponent = exponent_of(absmax_bits);
+    if (exponent > hist->exponent || binner->waiting + n > MAX_WAITING) {
+        q8_binner_flush(binner);
+        q8_hist_raise(hist, exponent);
+    }
+    int32_t entry[Q8_BIN_RUN];
+    find_entries(x, n, ldexpf(Q8_HIST_BINS, -hist->exponent), entry);
+    size_t i = 0;
+    for (; i + Q8_BIN_TABLES <= n; i += Q8_BIN_TABLES)
+        for (size_t t = 0; t < Q8_BIN_TABLES; t++)
+            binner->table[t][entry[i + t]]++;
+    for (; i < n; i++)
+        binner->table[0][entry[i]]++;
+    binner->waiting += (uint32_t)n;
+}

@@ -1,0 +1,326 @@
+/* The oneDNN backend: which node types it takes, and kernels around its primitives.
+ *
+ * Every thread of ours runs its own pictures, so a primitive must use just that thread: it is
+ * compiled and executed with OpenMP set to one thread, which also makes results the same on any
+ * number of cores. Primitives and constants are shared by threads; memory objects of activations
+ * (about 0.15 us each) and the stream are made anew for each execution, so no handle ever changes.
+ */
+#ifdef Q8_HAVE_ONEDNN
+
+#include "exec/onednn.h"
+
+#include <limits.h>
+#include <oneapi/dnnl/dnnl_debug.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/blocked.h"
+#include "exec/layout.h"
+#include "ops/rows.h"
+
+enum { MAX_CONSTANTS = 2, ALIGN = 64 };
+
+struct constant {
+    int arg;
+    dnnl_memory_t memory;
+    void *own; /* reordered copy; NULL when the node's weights are used as they are */
+};
+
+struct kernel {
+    q8_kernel base;
+    const q8_node *node;
+    dnnl_engine_t engine;
+    dnnl_primitive_desc_t pd; /* owns the memory descriptors below */
+    dnnl_primitive_t primitive;
+    q8_dnnl_md src, dst, scratchpad;
+    size_t times, src_step, dst_step; /* executions, and floats from one to the next */
+    struct constant constant[MAX_CONSTANTS];
+    int n_constants;
+};
+
+/* --- one thread ------------------------------------------------------------------------------- */
+
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+void omp_set_num_threads(int n);
+int omp_get_max_threads(void);
+
+/* These act on the calling thread alone; the caller's setting is put back by leave(). */
+static int enter(void)
+{
+    const int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    return threads;
+}
+
+static void leave(int threads)
+{
+    omp_set_num_threads(threads);
+}
+#else
+static int enter(void)
+{
+    return 0;
+}
+
+static void leave(int threads)
+{
+    (void)threads;
+}
+#endif
+
+/* --- errors ----------------------------------------------------------------------------------- */
+
+static q8_code fail(const q8_node *node, const char *what, dnnl_status_t status, q8_err *err)
+{
+    if (status == dnnl_out_of_memory)
+        return q8_fail_nomem(err);
+    return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name, "oneDNN: cannot %s (%s)", what,
+                   dnnl_status2str(status));
+}
+
+q8_code q8_dnnl_fail(const q8_dnnl_job *job, const char *what, dnnl_status_t status)
+{
+    return fail(job->node, what, status, job->err);
+}
+
+q8_code q8_dnnl_offer(const q8_dnnl_job *job, dnnl_status_t status, dnnl_primitive_desc_t *pd)
+{
+    /* Shapes that oneDNN has no notion of (a negative padding, …) are "invalid arguments". */
+    if (status == dnnl_unimplemented || status == dnnl_invalid_arguments) {
+        *pd = NULL;
+        return Q8_OK;
+    }
+    if (status) {
+        *pd = NULL;
+        return q8_dnnl_fail(job, "describe the layer", status);
+    }
+    const char *name = NULL;
+    status = dnnl_primitive_desc_query(*pd, dnnl_query_impl_info_str, 0, &name);
+    if (status || !name || strstr(name, "ref")) {
+        dnnl_primitive_desc_destroy(*pd);
+        *pd = NULL;
+    }
+    return Q8_OK;
+}
+
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+static void close_kernel(q8_kernel *base)
+{
+    struct kernel *k = (struct kernel *)base;
+    for (int i = 0; i < k->n_constants; i++) {
+        if (k->constant[i].memory)
+            dnnl_memory_destroy(k->constant[i].memory);
+        free(k->constant[i].own);
+    }
+    if (k->primitive)
+        dnnl_primitive_destroy(k->primitive);
+    if (k->pd)
+        dnnl_primitive_desc_destroy(k->pd);
+    if (k->engine)
+        dnnl_engine_destroy(k->engine);
+    free(k);
+}
+
+/* Executes with memory objects for src, dst and scratch that live for this call only. */
+static dnnl_status_t execute(const struct kernel *k, const float *src, float *dst, void *scratch)
+{
+    dnnl_exec_arg_t args[MAX_CONSTANTS + 3] = {
+        {DNNL_ARG_SRC, NULL}, {DNNL_ARG_DST, NULL}, {DNNL_ARG_SCRATCHPAD, NULL}};
+    dnnl_stream_t stream = NULL;
+    for (int i = 0; i < k->n_constants; i++)
+        args[3 + i] = (dnnl_exec_arg_t){k->constant[i].arg, k->constant[i].memory};
+    dnnl_status_t status =
+        dnnl_memory_create(&args[0].memory, k->src, k->engine, (void *)(uintptr_t)src);
+    if (!status)
+        status = dnnl_memory_create(&args[1].memory, k->dst, k->engine, dst);
+    if (!status)
+        status = dnnl_memory_create(&args[2].memory, k->scratchpad, k->engine, scratch);
+    if (!status)
+        status = dnnl_stream_create(&stream, k->engine, dnnl_stream_default_flags);
+    if (!status)
+        status = dnnl_primitive_execute(k->primitive, stream, 3 + k->n_constants, args);
+    if (!status)
+        status = dnnl_stream_wait(stream);
+    if (stream)
+        dnnl_stream_destroy(stream);
+    for (int i = 0; i < 3; i++)
+        if (args[i].memory)
+            dnnl_memory_destroy(args[i].memory);
+    return status;
+}
+
+static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *const *out,
+                          void *scratch, q8_err *err)
+{
+    const struct kernel *k = (const struct kernel *)base;
+    const int threads = enter();
+    dnnl_status_t status = dnnl_success;
+    for (size_t i = 0; !status && i < k->times; i++)
+        status = execute(k, in[0] + i * k->src_step, out[0] + i * k->dst_step, scratch);
+    leave(threads);
+    return status ? fail(k->node, "run the layer", status, err) : Q8_OK;
+}
+
+/* A constant in the layout the primitive wants, as a copy only where that differs. */
+static q8_code add_constant(const q8_dnnl_job *job, struct kernel *k, const q8_dnnl_constant *c)
+{
+    struct constant *to = &k->constant[k->n_constants++];
+    to->arg = c->arg;
+    q8_dnnl_md md = dnnl_primitive_desc_query_md(k->pd, dnnl_query_exec_arg_md, c->arg);
+    void *data = (void *)(uintptr_t)c->data; /* read only, whatever the type says */
+    const bool as_is = q8_dnnl_is(md, &c->tensor);
+    if (!as_is) {
+        const size_t size = (dnnl_memory_desc_get_size(md) + ALIGN - 1) / ALIGN * ALIGN;
+        data = to->own = aligned_alloc(ALIGN, size);
+        if (!data)
+            return q8_fail_nomem(job->err);
+    }
+    dnnl_status_t status = dnnl_memory_create(&to->memory, md, k->engine, data);
+    if (!status && !as_is)
+        status = q8_dnnl_reorder(k->engine, &c->tensor, c->data, md, to->memory);
+    return status ? q8_dnnl_fail(job, "reorder the weights", status) : Q8_OK;
+}
+
+q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int in_block,
+                           int out_block, const q8_dnnl_constant *constant, int n_constants,
+                           q8_kernel **kernel)
+{
+    struct kernel *k = calloc(1, sizeof(*k));
+    if (!k) {
+        dnnl_primitive_desc_destroy(pd);
+        return q8_fail_nomem(job->err);
+    }
+    k->base = (q8_kernel){
+        .in_block = in_block, .out_block = out_block, .run = run_kernel, .close = close_kernel};
+    k->node = job->node;
+    k->engine = job->engine;
+    k->pd = pd;
+    k->src = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SRC);
+    k->dst = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_DST);
+    k->scratchpad = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, DNNL_ARG_SCRATCHPAD);
+    k->base.scratch = dnnl_memory_desc_get_size(k->scratchpad);
+    k->times = (size_t)job->times;
+    k->src_step = dnnl_memory_desc_get_size(k->src) / sizeof(float);
+    k->dst_step = dnnl_memory_desc_get_size(k->dst) / sizeof(float);
+    q8_code code = Q8_OK;
+    dnnl_status_t status = dnnl_primitive_create(&k->primitive, pd);
+    if (status)
+        code = q8_dnnl_fail(job, "compile the layer", status);
+    for (int i = 0; !code && i < n_constants; i++)
+        code = add_constant(job, k, &constant[i]);
+    if (code) {
+        k->engine = NULL; /* still the job's */
+        close_kernel(&k->base);
+        return code;
+    }
+    *job->engine_taken = true;
+    *kernel = &k->base;
+    return Q8_OK;
+}
+
+/* --- the backend ------------------------------------------------------------------------------ */
+
+q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block)
+{
+    static const dnnl_format_tag_t plain[] = {dnnl_ab, dnnl_abc, dnnl_abcd, dnnl_abcde};
+    static const dnnl_format_tag_t blocked[] = {dnnl_nchw, dnnl_nChw8c, dnnl_nChw16c};
+    q8_dnnl_tensor tensor = {.rank = shape->rank + 1, .dim = {batch}};
+    for (int i = 0; i < shape->rank; i++)
+        tensor.dim[i + 1] = shape->dim[i];
+    tensor.format = shape->rank == 3 ? blocked[q8_block_index(block)] : plain[shape->rank - 1];
+    return tensor;
+}
+
+/* nChw16c for AVX-512, nChw8c for AVX2 and SSE4.1; oneDNN has no fast blocked code elsewhere. */
+static int best_block(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
+    if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core)
+        return 16;
+    return isa & dnnl_cpu_isa_sse41 ? 8 : 1;
+#else
+    return 1;
+#endif
+}
+
+static q8_dnnl_compile_fn find_compile(const q8_node *node)
+{
+    static const struct {
+        const q8_op *op;
+        q8_dnnl_compile_fn compile;
+    } table[] = {
+        {&q8_op_convolution, q8_dnnl_compile_convolution},
+        {&q8_op_convolutiondepthwise, q8_dnnl_compile_convolution},
+        {&q8_op_deconvolution, q8_dnnl_compile_deconvolution},
+        {&q8_op_deconvolutiondepthwise, q8_dnnl_compile_deconvolution},
+        {&q8_op_innerproduct, q8_dnnl_compile_innerproduct},
+        {&q8_op_pooling, q8_dnnl_compile_pooling},
+        {&q8_op_lrn, q8_dnnl_compile_lrn},
+        {&q8_op_softmax, q8_dnnl_compile_softmax},
+        {&q8_op_shufflechannel, q8_dnnl_compile_shuffle},
+        {&q8_op_tanh, q8_dnnl_compile_tanh},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (table[i].op == node->op)
+            return table[i].compile;
+    return node->op->as_activation ? q8_dnnl_compile_activation : NULL;
+}
+
+/* oneDNN's code keeps some offsets in 32 bits; plain C takes what may not fit. */
+static bool fits(const q8_graph *graph, const q8_node *node, int batch)
+{
+    for (int i = 0; i < node->n_in + node->n_out; i++) {
+        const int tensor = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
+        const size_t count = q8_layout_count(&graph->tensor[tensor].shape, 16);
+        if (count > INT_MAX / sizeof(float) / (size_t)batch)
+            return false;
+    }
+    return true;
+}
+
+q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_kernel **kernel)
+{
+    bool taken = false;
+    q8_dnnl_job own = *job;
+    own.engine_taken = &taken;
+    *kernel = NULL;
+    dnnl_status_t status = dnnl_engine_create(&own.engine, dnnl_cpu, 0);
+    if (status)
+        return q8_dnnl_fail(job, "start", status);
+    const int threads = enter();
+    q8_code code = compile(&own, kernel);
+    leave(threads);
+    if (!taken)
+        dnnl_engine_destroy(own.engine);
+    return code;
+}
+
+static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
+                            int batch, q8_kernel **kernel, q8_err *err)
+{
+    *kernel = NULL;
+    const q8_dnnl_compile_fn by_onednn = find_compile(node);
+    if (by_onednn && node->n_in == 1 && node->n_out == 1 && fits(graph, node, batch)) {
+        const q8_dnnl_job job = {
+            .graph = graph,
+            .node = node,
+            .in = &graph->tensor[node->in[0]].shape,
+            .out = &graph->tensor[node->out[0]].shape,
+            .in_block = in_block[0],
+            .block = best_block(),
+            .batch = batch,
+            .times = 1,
+            .err = err,
+        };
+        q8_code code = q8_dnnl_compile(&job, by_onednn, kernel);
+        if (code || *kernel)
+            return code;
+    }
+    return q8_blocked_compile(graph, node, in_block, batch, kernel, err);
+}
+
+const q8_backend q8_backend_onednn = {"onednn", compile_node};
+
+#endif

@@ -1,0 +1,155 @@
+/* Layers without weights by oneDNN: pooling, normalisation, softmax, functions of each element. */
+#ifdef Q8_HAVE_ONEDNN
+
+#include "exec/onednn.h"
+
+#include "ops/pooling.h"
+#include "ops/simple.h"
+
+/* One layer in one layout. */
+typedef dnnl_status_t (*describe_fn)(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                     const void *with, dnnl_primitive_desc_t *pd);
+
+/* The first of these layouts that oneDNN has good code for: the present one, which costs no
+ * conversion, the processor's, plain. */
+static q8_code compile_in_some_layout(const q8_dnnl_job *job, describe_fn describe,
+                                      const void *with, q8_kernel **kernel)
+{
+    const int block[] = {job->in_block, job->block, 1};
+    dnnl_primitive_attr_t attr;
+    dnnl_status_t status = q8_dnnl_attr(&attr, NULL);
+    if (status)
+        return q8_dnnl_fail(job, "describe the layer", status);
+    q8_code code = Q8_OK;
+    for (int i = 0; !code && !*kernel && i < 3; i++) {
+        dnnl_primitive_desc_t pd = NULL;
+        status = describe(job, block[i], attr, with, &pd);
+        code = q8_dnnl_offer(job, status, &pd);
+        if (!code && pd)
+            code = q8_dnnl_kernel_new(job, pd, block[i], block[i], NULL, 0, kernel);
+    }
+    dnnl_primitive_attr_destroy(attr);
+    return code;
+}
+
+/* --- pooling ---------------------------------------------------------------------------------- */
+
+/* False where a window could lie in the padding alone, which oneDNN does not want. */
+static bool set_axis(q8_dnnl_window *window, int i, const q8_pool_axis *x)
+{
+    const long long end = (long long)(x->out - 1) * x->stride + x->kernel;
+    const long long after = end - x->in - x->before;
+    window->kernel[i] = x->kernel;
+    window->stride[i] = x->stride;
+    window->before[i] = x->before;
+    window->after[i] = after > 0 ? after : 0;
+    return x->before < x->kernel && after < x->kernel;
+}
+
+static dnnl_status_t describe_pooling(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                      const void *with, dnnl_primitive_desc_t *pd)
+{
+    const q8_pooling_attr *a = job->node->attr;
+    const dnnl_alg_kind_t kind = a->type == Q8_POOL_MAX ? dnnl_pooling_max
+                                 : a->count_include_pad && !a->global_pooling
+                                     ? dnnl_pooling_avg_include_padding
+                                     : dnnl_pooling_avg_exclude_padding;
+    const q8_dnnl_tensor src = q8_dnnl_batch(job->in, job->batch, block);
+    const q8_dnnl_tensor dst = q8_dnnl_batch(job->out, job->batch, block);
+    return q8_dnnl_pooling(pd, job->engine, attr, kind, &src, &dst, with);
+}
+
+q8_code q8_dnnl_compile_pooling(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    q8_pool_axis h, w;
+    q8_dnnl_window window = {0};
+    q8_pooling_axes(job->node->attr, job->in, &h, &w);
+    if (!set_axis(&window, 0, &h) || !set_axis(&window, 1, &w))
+        return Q8_OK;
+    return compile_in_some_layout(job, describe_pooling, &window, kernel);
+}
+
+/* --- functions of each element ---------------------------------------------------------------- */
+
+static dnnl_status_t describe_eltwise(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                      const void *with, dnnl_primitive_desc_t *pd)
+{
+    const q8_dnnl_tensor tensor = q8_dnnl_batch(job->in, job->batch, block);
+    return q8_dnnl_eltwise_pd(pd, job->engine, attr, &tensor, with);
+}
+
+q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
+                                q8_kernel **kernel)
+{
+    return compile_in_some_layout(job, describe_eltwise, eltwise, kernel);
+}
+
+/* Any layer that says it is an activation: ReLU, Clip, Sigmoid, … */
+q8_code q8_dnnl_compile_activation(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    q8_arena *arena = q8_arena_open(); /* the graph's own must not change while threads share it */
+    if (!arena)
+        return q8_fail_nomem(job->err);
+    q8_activation act;
+    q8_dnnl_eltwise eltwise;
+    q8_code code = Q8_OK;
+    if (job->node->op->as_activation(job->node, arena, &act) && q8_dnnl_activation(&act, &eltwise))
+        code = q8_dnnl_compile_eltwise(job, &eltwise, kernel);
+    q8_arena_close(&arena);
+    return code;
+}
+
+q8_code q8_dnnl_compile_tanh(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const q8_dnnl_eltwise tanh = {dnnl_eltwise_tanh, 0, 0};
+    return q8_dnnl_compile_eltwise(job, &tanh, kernel);
+}
+
+/* --- across channels -------------------------------------------------------------------------- */
+
+static dnnl_status_t describe_lrn(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                  const void *with, dnnl_primitive_desc_t *pd)
+{
+    const q8_lrn_attr *a = with;
+    const q8_dnnl_tensor tensor = q8_dnnl_batch(job->in, job->batch, block);
+    return q8_dnnl_lrn(pd, job->engine, attr, &tensor, a->size, a->alpha, a->beta, a->bias);
+}
+
+q8_code q8_dnnl_compile_lrn(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const q8_lrn_attr *a = job->node->attr;
+    if (a->region != Q8_LRN_ACROSS_CHANNELS)
+        return Q8_OK;
+    return compile_in_some_layout(job, describe_lrn, a, kernel);
+}
+
+static dnnl_status_t describe_softmax(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                      const void *with, dnnl_primitive_desc_t *pd)
+{
+    const q8_dnnl_tensor tensor = q8_dnnl_batch(job->in, job->batch, block);
+    return q8_dnnl_softmax(pd, job->engine, attr, &tensor, *(const int *)with + 1);
+}
+
+q8_code q8_dnnl_compile_softmax(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const q8_softmax_attr *a = job->node->attr;
+    const int axis = a->axis < 0 ? a->axis + job->in->rank : a->axis;
+    return compile_in_some_layout(job, describe_softmax, &axis, kernel);
+}
+
+static dnnl_status_t describe_shuffle(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
+                                      const void *with, dnnl_primitive_desc_t *pd)
+{
+    const q8_dnnl_tensor tensor = q8_dnnl_batch(job->in, job->batch, block);
+    return q8_dnnl_shuffle(pd, job->engine, attr, &tensor, 1, *(const int *)with);
+}
+
+q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const q8_shufflechannel_attr *a = job->node->attr;
+    /* oneDNN counts the channels of a group where ncnn counts the groups. */
+    const int size = a->reverse ? a->group : job->in->dim[0] / a->group;
+    return compile_in_some_layout(job, describe_shuffle, &size, kernel);
+}
+
+#endif

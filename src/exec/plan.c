@@ -1,0 +1,402 @@
+/* From a graph and the tensors wanted of it to a plan: which nodes run, by whose kernels, in which
+ * layouts, and where in the slab each tensor lies. */
+#include "exec/plan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "exec/layout.h"
+#include "ops/rows.h"
+
+/* Where a tensor can be found while the plan is made. */
+struct place {
+    bool needed;
+    int block;             /* of the layout it was made in; 0 until then */
+    int part[Q8_N_BLOCKS]; /* by layout, -1 where it is not available */
+};
+
+struct planner {
+    q8_exec *exec;
+    const q8_graph *graph;
+    const q8_exec_opts *opts;
+    q8_err *err;
+    struct place *place; /* by tensor */
+};
+
+/* --- what is needed --------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct planner *p, int tensor)
+{
+    return p->opts->wanted ? p->opts->wanted[tensor] : q8_graph_is_output(p->graph, tensor);
+}
+
+static bool is_needed(const struct planner *p, const q8_node *node)
+{
+    for (int i = 0; i < node->n_out; i++)
+        if (p->place[node->out[i]].needed)
+            return true;
+    return false;
+}
+
+static void mark_needed(struct planner *p)
+{
+    for (int t = 0; t < p->graph->n_tensors; t++)
+        p->place[t].needed = is_wanted(p, t);
+    for (int i = p->graph->n_nodes - 1; i >= 0; i--) {
+        const q8_node *node = p->graph->node[i];
+        if (is_needed(p, node))
+            for (int k = 0; k < node->n_in; k++)
+                p->place[node->in[k]].needed = true;
+    }
+}
+
+/* --- parts of the slab ------------------------------------------------------------------------ */
+
+static const q8_shape *shape_of(const struct planner *p, int tensor)
+{
+    return &p->graph->tensor[tensor].shape;
+}
+
+/* Steps count from 0; inputs are there before, at -1. */
+static void touch(struct planner *p, int part, int step)
+{
+    if (p->exec->part[part].last < step)
+        p->exec->part[part].last = step;
+}
+
+/* Memory for a tensor in one layout, live from `step` on. */
+static q8_code add_part(struct planner *p, int tensor, int block, int step, int *part)
+{
+    q8_exec *exec = p->exec;
+    const q8_shape *shape = shape_of(p, tensor);
+    size_t bytes;
+    if (q8_shape_count(shape) == 0)
+        return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' has no shape",
+                       p->graph->tensor[tensor].name);
+    if (__builtin_mul_overflow(q8_layout_count(shape, block) * sizeof(float), (size_t)exec->batch,
+                               &bytes))
+        return q8_fail(p->err, Q8_ENOMEM, NULL, NULL, "a batch of %d pictures is too large",
+                       exec->batch);
+    q8_slab_part *parts =
+        q8_arena_grow(exec->arena, exec->part, (size_t)exec->n_parts, sizeof(*parts));
+    if (!parts)
+        return q8_fail_nomem(p->err);
+    exec->part = parts;
+    parts[exec->n_parts] = (q8_slab_part){.bytes = bytes, .first = step, .last = step};
+    *part = exec->n_parts++;
+    return Q8_OK;
+}
+
+/* The tensor was made in this layout, in this part. */
+static void set_made(struct planner *p, int tensor, int block, int part)
+{
+    struct place *place = &p->place[tensor];
+    place->block = q8_layout_block(shape_of(p, tensor), block);
+    place->part[q8_block_index(place->block)] = part;
+}
+
+static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_out, q8_step **step)
+{
+    q8_exec *exec = p->exec;
+    q8_step *steps = q8_arena_grow(exec->arena, exec->step, (size_t)exec->n_steps, sizeof(*steps));
+    int *ids = q8_arena_array(exec->arena, (size_t)n_in + (size_t)n_out, sizeof(*ids));
+    if (!steps || !ids) {
+        kernel->close(kernel);
+        return q8_fail_nomem(p->err);
+    }
+    exec->step = steps;
+    *step = &steps[exec->n_steps++];
+    **step = (q8_step){kernel, n_in, n_out, ids, ids + n_in};
+    if (kernel->scratch > exec->scratch_bytes)
+        exec->scratch_bytes = kernel->scratch;
+    return Q8_OK;
+}
+
+/* The tensor in the layout `block`, by a step that converts it if it is not there yet. */
+static q8_code get_part(struct planner *p, int tensor, int block, int *part)
+{
+    struct place *place = &p->place[tensor];
+    const q8_shape *shape = shape_of(p, tensor);
+    if (!place->block)
+        return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' is read before it is made",
+                       p->graph->tensor[tensor].name);
+    block = q8_layout_block(shape, block);
+    const int have = place->part[q8_block_index(place->block)];
+    int *found = &place->part[q8_block_index(block)];
+    if (*found < 0 && q8_layout_same(shape, block, place->block))
+        *found = have;
+    if (*found < 0) {
+        q8_kernel *kernel;
+        q8_step *step;
+        q8_code code =
+            q8_layout_kernel(shape, p->exec->batch, place->block, block, &kernel, p->err);
+        if (!code)
+            code = add_step(p, kernel, 1, 1, &step);
+        if (!code)
+            code = add_part(p, tensor, block, p->exec->n_steps - 1, found);
+        if (code)
+            return code;
+        touch(p, have, p->exec->n_steps - 1);
+        step->in[0] = have;
+        step->out[0] = *found;
+    }
+    *part = *found;
+    return Q8_OK;
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+
+/* An Input always has its memory, as callers fill it whether or not it is needed. */
+static q8_code plan_input(struct planner *p, const q8_node *node)
+{
+    q8_exec *exec = p->exec;
+    q8_input *inputs =
+        q8_arena_grow(exec->arena, exec->input, (size_t)exec->n_inputs, sizeof(*inputs));
+    if (!inputs)
+        return q8_fail_nomem(p->err);
+    exec->input = inputs;
+    int part;
+    q8_code code = add_part(p, node->out[0], 1, -1, &part);
+    if (code)
+        return code;
+    inputs[exec->n_inputs++] = (q8_input){part, q8_shape_count(shape_of(p, node->out[0]))};
+    set_made(p, node->out[0], 1, part);
+    return Q8_OK;
+}
+
+/* Shapes and layouts of a node's edges, in arrays the caller frees. */
+struct edges {
+    q8_shape *in, *out;
+    int *in_block;
+};
+
+static q8_code get_edges(const struct planner *p, const q8_node *node, struct edges *e)
+{
+    const size_t n_in = (size_t)node->n_in, n_out = (size_t)node->n_out;
+    *e = (struct edges){0};
+    e->in = malloc((n_in + 1) * sizeof(*e->in));
+    e->out = malloc((n_out + 1) * sizeof(*e->out));
+    e->in_block = malloc((n_in + 1) * sizeof(*e->in_block));
+    if (!e->in || !e->out || !e->in_block)
+        return q8_fail_nomem(p->err);
+    for (size_t i = 0; i < n_in; i++) {
+        e->in[i] = *shape_of(p, node->in[i]);
+        e->in_block[i] = p->place[node->in[i]].block;
+        if (!e->in_block[i])
+            return q8_fail(p->err, Q8_EINTERNAL, &node->loc, node->name,
+                           "reads tensor '%s' before it is made",
+                           p->graph->tensor[node->in[i]].name);
+    }
+    for (size_t i = 0; i < n_out; i++)
+        e->out[i] = *shape_of(p, node->out[i]);
+    return Q8_OK;
+}
+
+static void free_edges(struct edges *e)
+{
+    free(e->in);
+    free(e->out);
+    free(e->in_block);
+}
+
+static bool passes_through(const q8_node *node, const struct edges *e)
+{
+    return node->n_in == 1 && node->op->is_identity && node->op->is_identity(node, e->in, e->out);
+}
+
+/* The outputs are other names of the input's memory. Only a changed shape needs plain order. */
+static q8_code plan_alias(struct planner *p, const q8_node *node, const struct edges *e)
+{
+    int block = e->in_block[0], part;
+    for (int i = 0; i < node->n_out; i++)
+        if (!q8_shape_equal(&e->in[0], &e->out[i]))
+            block = 1;
+    q8_code code = get_part(p, node->in[0], block, &part);
+    if (code)
+        return code;
+    for (int i = 0; i < node->n_out; i++)
+        set_made(p, node->out[i], block, part);
+    return Q8_OK;
+}
+
+static q8_code make_kernel(const struct planner *p, const q8_node *node, const int *in_block,
+                           q8_kernel **kernel, const char **backend)
+{
+    const q8_backend *const candidates[] = {
+#ifdef Q8_HAVE_ONEDNN
+        p->opts->backend == Q8_BACKEND_CPU ? &q8_backend_onednn : NULL,
+#endif
+        &q8_backend_plain,
+    };
+    *kernel = NULL;
+    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
+        if (!candidates[i])
+            continue;
+        q8_code code =
+            candidates[i]->compile(p->graph, node, in_block, p->exec->batch, kernel, p->err);
+        if (code)
+            return code;
+        if (*kernel) {
+            *backend = candidates[i]->name;
+            return Q8_OK;
+        }
+    }
+    return q8_fail(p->err, Q8_EINTERNAL, &node->loc, node->name, "no backend runs %s",
+                   node->op->type);
+}
+
+static q8_code plan_kernel(struct planner *p, int index, const struct edges *e)
+{
+    const q8_node *node = p->graph->node[index];
+    q8_kernel *kernel;
+    q8_code code = make_kernel(p, node, e->in_block, &kernel, &p->exec->node_backend[index]);
+    if (code)
+        return code;
+    /* Conversions come before the node's own step, so the inputs' parts are collected first. */
+    int *parts = malloc(((size_t)node->n_in + 1) * sizeof(*parts));
+    if (!parts)
+        code = q8_fail_nomem(p->err);
+    for (int i = 0; !code && i < node->n_in; i++)
+        code = get_part(p, node->in[i], kernel->in_block, &parts[i]);
+    if (code) {
+        kernel->close(kernel);
+        goto fail;
+    }
+    q8_step *step;
+    code = add_step(p, kernel, node->n_in, node->n_out, &step);
+    if (code)
+        goto fail;
+    const int now = p->exec->n_steps - 1;
+    for (int i = 0; i < node->n_in; i++) {
+        touch(p, parts[i], now);
+        step->in[i] = parts[i];
+    }
+    for (int i = 0; !code && i < node->n_out; i++) {
+        code = add_part(p, node->out[i], kernel->out_block, now, &step->out[i]);
+        if (!code)
+            set_made(p, node->out[i], kernel->out_block, step->out[i]);
+    }
+fail:
+    free(parts);
+    return code;
+}
+
+/* Wanted outputs are shown after the latest step, which must not have overwritten them. */
+static q8_code plan_sights(struct planner *p, const q8_node *node)
+{
+    q8_exec *exec = p->exec;
+    for (int i = 0; i < node->n_out; i++) {
+        const int tensor = node->out[i];
+        if (!is_wanted(p, tensor))
+            continue;
+        q8_sight *sights =
+            q8_arena_grow(exec->arena, exec->sight, (size_t)exec->n_sights, sizeof(*sights));
+        if (!sights)
+            return q8_fail_nomem(p->err);
+        exec->sight = sights;
+        const struct place *place = &p->place[tensor];
+        const int part = place->part[q8_block_index(place->block)], after = exec->n_steps - 1;
+        touch(p, part, after);
+        sights[exec->n_sights++] = (q8_sight){after, tensor, part, place->block};
+    }
+    return Q8_OK;
+}
+
+static q8_code plan_node(struct planner *p, int index)
+{
+    const q8_node *node = p->graph->node[index];
+    struct edges e;
+    q8_code code = get_edges(p, node, &e);
+    if (!code)
+        code = passes_through(node, &e) ? plan_alias(p, node, &e) : plan_kernel(p, index, &e);
+    free_edges(&e);
+    return code ? code : plan_sights(p, node);
+}
+
+static q8_code check_wanted_made(const struct planner *p)
+{
+    for (int t = 0; t < p->graph->n_tensors; t++)
+        if (is_wanted(p, t) && !p->place[t].block)
+            return q8_fail(p->err, Q8_EINVAL, NULL, NULL, "no node makes the wanted tensor '%s'",
+                           p->graph->tensor[t].name);
+    return Q8_OK;
+}
+
+static q8_code plan_graph(struct planner *p)
+{
+    const q8_graph *graph = p->graph;
+    q8_code code = Q8_OK;
+    mark_needed(p);
+    /* Inputs first: all are filled before the first step, wherever their nodes stand. */
+    for (int i = 0; !code && i < graph->n_nodes; i++)
+        if (graph->node[i]->op == &q8_op_input)
+            code = plan_input(p, graph->node[i]);
+    for (int i = 0; !code && i < graph->n_nodes; i++) {
+        if (graph->node[i]->op == &q8_op_input)
+            code = plan_sights(p, graph->node[i]);
+        else if (is_needed(p, graph->node[i]))
+            code = plan_node(p, i);
+    }
+    if (!code)
+        code = check_wanted_made(p);
+    if (!code)
+        code = q8_slab_place(p->exec->part, p->exec->n_parts, &p->exec->slab_bytes, p->err);
+    return code;
+}
+
+/* --- open and close --------------------------------------------------------------------------- */
+
+q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *opts, q8_err *err)
+{
+    *out = NULL;
+    if (opts->batch < 1)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "a batch has at least one picture");
+    q8_code code = Q8_OK;
+    q8_exec *exec = calloc(1, sizeof(*exec));
+    struct planner p = {.exec = exec, .graph = graph, .opts = opts, .err = err};
+    p.place = calloc((size_t)graph->n_tensors + 1, sizeof(*p.place));
+    if (!exec || !p.place || !(exec->arena = q8_arena_open())) {
+        code = q8_fail_nomem(err);
+        goto fail;
+    }
+    exec->graph = graph;
+    exec->batch = opts->batch;
+    exec->node_backend =
+        q8_arena_array(exec->arena, (size_t)graph->n_nodes + 1, sizeof(*exec->node_backend));
+    if (!exec->node_backend) {
+        code = q8_fail_nomem(err);
+        goto fail;
+    }
+    for (int t = 0; t < graph->n_tensors; t++)
+        for (int i = 0; i < Q8_N_BLOCKS; i++)
+            p.place[t].part[i] = -1;
+    code = plan_graph(&p);
+fail:
+    free(p.place);
+    if (code)
+        q8_exec_close(&exec);
+    *out = exec;
+    return code;
+}
+
+void q8_exec_close(q8_exec **exec)
+{
+    if (!*exec)
+        return;
+    for (int i = 0; i < (*exec)->n_steps; i++)
+        (*exec)->step[i].kernel->close((*exec)->step[i].kernel);
+    q8_arena_close(&(*exec)->arena);
+    free(*exec);
+    *exec = NULL;
+}
+
+size_t q8_exec_slab_bytes(const q8_exec *exec)
+{
+    return exec->slab_bytes;
+}
+
+const char *q8_exec_node_backend(const q8_exec *exec, int index)
+{
+    const char *name = exec->node_backend[index];
+    return name ? name : "";
+}

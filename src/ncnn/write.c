@@ -1,0 +1,102 @@
+#include "ncnn/ncnn.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "ncnn/attr.h"
+#include "ncnn/check.h"
+#include "passes/passes.h"
+
+/* Puts float nodes in the place of int8 ones, which may be shared with other graphs. */
+static q8_code drop_quant(q8_graph *graph, q8_err *err)
+{
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const q8_node *node = graph->node[i];
+        if (!node->quant && !q8_int8_term(node))
+            continue;
+        q8_node *copy = q8_arena_alloc(graph->arena, sizeof(*copy));
+        void *attr = q8_arena_alloc(graph->arena, node->op->attr_size);
+        if (!copy || !attr)
+            return q8_fail_nomem(err);
+        *copy = *node;
+        copy->attr = memcpy(attr, node->attr, node->op->attr_size);
+        copy->quant = NULL;
+        q8_int8_term_clear(copy);
+        graph->node[i] = copy;
+    }
+    return Q8_OK;
+}
+
+static q8_code prepare(q8_graph *graph, q8_precision precision, q8_err *err)
+{
+    q8_code code = q8_pass_restore_rank(graph, err);
+    if (!code)
+        code = q8_pass_insert_splits(graph, err);
+    if (!code && precision != Q8_INT8)
+        code = drop_quant(graph, err);
+    return code;
+}
+
+/* Makes both texts and writes them under temporary names. */
+static q8_code write_temps(q8_replace *files, const q8_graph *graph, bool fp16,
+                           const char *param_path, const char *bin_path, q8_write_result *result,
+                           q8_err *err)
+{
+    q8_buf param = {0}, bin = {0};
+    q8_code code = q8_ncnn_param(graph, &param, err);
+    if (!code)
+        code = q8_ncnn_bin(graph, fp16, &bin, err);
+    if (!code)
+        code = q8_replace_add(files, param_path, param.data, param.size, err);
+    if (!code)
+        code = q8_replace_add(files, bin_path, bin.data, bin.size, err);
+    *result = (q8_write_result){param.size, bin.size};
+    q8_buf_free(&param);
+    q8_buf_free(&bin);
+    return code;
+}
+
+/* Reads the temporary files back and compares them with the graph. */
+static q8_code check_temps(const q8_replace *files, const q8_graph *graph, bool fp16,
+                           const char *param_path, const char *bin_path,
+                           const q8_write_result *size, q8_err *err)
+{
+    q8_bytes param = {0}, bin = {0};
+    q8_graph *back;
+    q8_arena *arena = q8_arena_open();
+    if (!arena)
+        return q8_fail_nomem(err);
+    q8_code code = q8_file_read(&param, q8_replace_temp_path(files, 0), size->param_bytes, err);
+    if (!code)
+        code = q8_file_read(&bin, q8_replace_temp_path(files, 1), size->bin_bytes, err);
+    if (!code)
+        code = q8_ncnn_read(&back, param_path, (const char *)param.data, param.size, bin_path,
+                            bin.data, bin.size, arena, err);
+    if (!code)
+        code = q8_ncnn_check(graph, back, fp16, err);
+    q8_bytes_free(&param);
+    q8_bytes_free(&bin);
+    q8_arena_close(&arena);
+    return code;
+}
+
+q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const char *param_path,
+                      const char *bin_path, q8_write_result *result, q8_err *err)
+{
+    const bool fp16 = precision == Q8_FP16;
+    q8_replace *files = NULL;
+    q8_write_result size = {0};
+    q8_code code = prepare(graph, precision, err);
+    if (!code)
+        code = q8_replace_open(&files, err);
+    if (!code)
+        code = write_temps(files, graph, fp16, param_path, bin_path, &size, err);
+    if (!code)
+        code = check_temps(files, graph, fp16, param_path, bin_path, &size, err);
+    if (!code)
+        code = q8_replace_commit(files, err);
+    q8_replace_close(&files);
+    if (!code && result)
+        *result = size;
+    return code;
+}

@@ -1,0 +1,37 @@
+#include <math.h>
+
+#include "ops/caffe_import.h"
+#include "ops/rows.h"
+#include "ops/unary.h"
+
+static const char *const caffe_types[] = {"TanH", NULL};
+
+static q8_code from_caffe(q8_caffe_import *im)
+{
+    return q8_im_node(im, &q8_op_tanh) ? Q8_OK : q8_im_failed(im);
+}
+
+static float element(const q8_node *node, float x)
+{
+    (void)node;
+    return (float)tanh(x);
+}
+
+static q8_code forward(const q8_forward *f, q8_err *err)
+{
+    (void)err;
+    q8_unary_forward(f, element);
+    return Q8_OK;
+}
+
+const q8_op q8_op_tanh = {
+    .type = "TanH",
+    .caffe_types = caffe_types,
+    .min_in = 1,
+    .max_in = 1,
+    .min_out = 1,
+    .max_out = 1,
+    .from_caffe = from_caffe,
+    .infer = q8_unary_infer,
+    .forward = forward,
+};

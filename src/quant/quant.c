@@ -1,0 +1,284 @@
+#include "quant/quant.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ops/conv.h"
+#include "ops/rows.h"
+
+/* ncnn computes 1 / (bottom scale * weight scale) in fp32, on x86 also with an approximate
+ * instruction that makes subnormals 0: the product and its inverse stay inside fp32's normal range.
+ */
+#define MAX_SCALE 1e37f
+#define MIN_SCALE 1e-37f
+
+/* Weights that share one scale: rows are output channels, each a sum of its own. */
+struct unit {
+    const float *weight;
+    size_t rows, row_size;
+};
+
+/* Without a call or a branch, so that loops of it become vector code. Truncation and the difference
+ * are exact, unlike trunc(x + 0.5), which takes 0.49999997 up. */
+static inline int round_int8(float x)
+{
+    x = x > -127.0f ? x : -127.0f;
+    x = x < 127.0f ? x : 127.0f;
+    const int whole = (int)x;
+    const float rest = x - (float)whole;
+    return whole + (rest >= 0.5f) - (rest <= -0.5f);
+}
+
+signed char q8_round_int8(float x)
+{
+    return (signed char)round_int8(x);
+}
+
+static bool can_be_int8(const q8_node *node)
+{
+    return node->op->linear && node->op->set_int8 && node->n_in > 0;
+}
+
+void q8_quant_wanted(const q8_graph *graph, bool *wanted)
+{
+    memset(wanted, 0, (size_t)graph->n_tensors * sizeof(*wanted));
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (can_be_int8(graph->node[i]))
+            wanted[graph->node[i]->in[0]] = true;
+}
+
+/* The convolution's attributes, NULL for other layers. */
+static const q8_conv_attr *convolution(const q8_node *node)
+{
+    const bool is = node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise;
+    return is ? node->attr : NULL;
+}
+
+/* What an output channel's sum of |w_q| may be. ncnn runs a ConvolutionDepthWise of larger groups
+ * as one Convolution per group, so the winograd bound holds there too. */
+static long long sum_limit(const q8_node *node)
+{
+    const q8_conv_attr *a = convolution(node);
+    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
+                          a->stride_h == 1 && a->dilation_w == 1 && a->dilation_h == 1;
+    return winograd ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
+}
+
+/* The largest |x|; infinity or NaN if one of them is. As integers, of which loops become vector
+ * code. */
+static float absmax_of(const float *x, size_t n)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof(bits));
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    float absmax;
+    memcpy(&absmax, &most, sizeof(absmax));
+    return absmax;
+}
+
+/* sum|w_q| of one row. */
+static long long row_sum(const float *weight, size_t n, float scale)
+{
+    const size_t piece = 1 << 20; /* times 127 fits an int */
+    long long sum = 0;
+    for (size_t start = 0; start < n; start += piece) {
+        const size_t end = n - start < piece ? n : start + piece;
+        int part = 0;
+        for (size_t i = start; i < end; i++)
+            part += abs(round_int8(weight[i] * scale));
+        sum += part;
+    }
+    return sum;
+}
+
+/* The largest sum|w_q| of the unit's rows. */
+static long long largest_sum(const struct unit *u, float scale)
+{
+    long long most = 0;
+    for (size_t r = 0; r < u->rows; r++) {
+        const long long sum = row_sum(u->weight + r * u->row_size, u->row_size, scale);
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+/* The largest scale up to `scale` with which no sum is above the limit. Sums never fall as the
+ * scale grows, so bisection finds it to the bit. */
+static float fit_sum(const struct unit *u, float scale, long long limit)
+{
+    if (u->row_size <= (size_t)limit / 127)
+        return scale;
+    const long long sum = largest_sum(u, scale);
+    if (sum <= limit)
+        return scale;
+    float above = scale, within = scale * ((float)limit / (float)sum);
+    while (largest_sum(u, within) > limit) {
+        above = within;
+        within *= 0.99f;
+    }
+    for (;;) {
+        const float middle = within + (above - within) / 2;
+        if (middle <= within || middle >= above)
+            return within;
+        if (largest_sum(u, middle) <= limit)
+            within = middle;
+        else
+            above = middle;
+    }
+}
+
+/* 0: no scale serves. */
+static float weight_scale(const struct unit *u, float bottom_scale, long long limit)
+{
+    const float absmax = absmax_of(u->weight, u->rows * u->row_size);
+    if (absmax == 0)
+        return 1; /* any will do, but 0 gives NaN in one of ncnn's depthwise kernels */
+    /* Weights so small that the limits apply can only yield values near 0. */
+    float scale = 127 / absmax;
+    if (scale > MAX_SCALE / bottom_scale)
+        scale = MAX_SCALE / bottom_scale;
+    if (scale > MAX_SCALE)
+        scale = MAX_SCALE;
+    scale = fit_sum(u, scale, limit);
+    return scale * bottom_scale >= MIN_SCALE ? scale : 0;
+}
+
+/*
+ * ncnn (seen in 1.0.20261020) runs int8 groups as one Convolution each, into memory of 4 channels a
+ * pack. With AVX that Convolution packs 8 or 16 where it can, so it writes elsewhere and the output
+ * is never set. Depthwise proper has kernels of its own.
+ */
+static bool has_broken_groups(const q8_node *node, const q8_linear *view)
+{
+    const bool depthwise = view->inputs == 1 && view->outputs == 1;
+    return node->op == &q8_op_convolutiondepthwise && !depthwise && view->outputs % 8 == 0;
+}
+
+/* Why the node must stay float whatever its weight scales are; NULL: it need not. */
+static const char *reason_for_float(const q8_node *node, const q8_linear *view, float threshold)
+{
+    const q8_conv_attr *conv = convolution(node);
+    if (!(threshold > 0) || !isfinite(threshold))
+        return "its input was not observed";
+    if (127 / threshold > MAX_SCALE)
+        return "its input's values are too small";
+    if (!isfinite(absmax_of(node->weight[0].data, node->weight[0].count)))
+        return "its weights are not finite";
+    if (conv && conv->pad_value != 0)
+        return "it pads with a value other than 0";
+    if (has_broken_groups(node, view))
+        return "ncnn miscomputes int8 groups of 8, 16, ... outputs on x86";
+    return NULL;
+}
+
+/* How a layer's weights share scales. */
+struct plan {
+    struct unit unit; /* the first */
+    size_t units;
+    size_t scales; /* as stored: one per unit, or copies of a single one */
+};
+
+static struct plan plan_scales(const q8_node *node, const q8_linear *view, bool per_layer)
+{
+    const bool per_group = node->op == &q8_op_convolutiondepthwise;
+    const size_t rows = (size_t)view->groups * (size_t)view->outputs;
+    const size_t scales = per_group ? (size_t)view->groups : rows;
+    const size_t units = per_layer ? 1 : scales;
+    const struct plan plan = {.unit = {.weight = node->weight[0].data,
+                                       .rows = rows / units,
+                                       .row_size = node->weight[0].count / rows},
+                              .units = units,
+                              .scales = scales};
+    return plan;
+}
+
+static void quantize_unit(const struct unit *u, float scale, signed char *out)
+{
+    const size_t n = u->rows * u->row_size;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (signed char)round_int8(u->weight[i] * scale);
+}
+
+static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
+                             float bottom_scale, bool per_layer, q8_err *err)
+{
+    const struct plan plan = plan_scales(node, view, per_layer);
+    const long long limit = sum_limit(node);
+    q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
+    float *scales = q8_arena_array(graph->arena, plan.scales, sizeof(*scales));
+    signed char *weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
+    if (!quant || !scales || !weight)
+        return q8_fail_nomem(err);
+    const size_t unit_size = plan.unit.rows * plan.unit.row_size;
+    for (size_t i = 0; i < plan.units; i++) {
+        struct unit u = plan.unit;
+        u.weight += i * unit_size;
+        scales[i] = weight_scale(&u, bottom_scale, limit);
+        if (scales[i] == 0) {
+            node->float_reason = "its values are too large";
+            return Q8_OK;
+        }
+        quantize_unit(&u, scales[i], weight + i * unit_size);
+    }
+    for (size_t i = plan.units; i < plan.scales; i++)
+        scales[i] = scales[0];
+    quant->weight = weight;
+    quant->weight_scales = scales;
+    quant->n_weight_scales = plan.scales;
+    quant->bottom_scale = bottom_scale;
+    node->quant = quant;
+    node->float_reason = NULL;
+    node->op->set_int8(node);
+    return Q8_OK;
+}
+
+/* The shape of a node's inputs, for op->linear. */
+static bool linear_view(const q8_graph *graph, const q8_node *node, q8_linear *view)
+{
+    const q8_shape in = graph->tensor[node->in[0]].shape;
+    return node->n_in == 1 && node->op->linear(node, &in, view);
+}
+
+static bool view_fits(const q8_node *node, const q8_linear *view)
+{
+    const int factor[] = {view->groups, view->outputs, view->inputs, view->kernel};
+    unsigned long long count = 1;
+    for (int i = 0; i < 4; i++) {
+        count *= factor[i] > 0 ? (unsigned long long)factor[i] : 0;
+        if (count == 0 || count > Q8_MAX_ELEMENTS)
+            return false;
+    }
+    return count == node->weight[0].count;
+}
+
+q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
+                          q8_err *err)
+{
+    for (int i = 0; i < graph->n_nodes; i++) {
+        q8_node *node = graph->node[i];
+        q8_linear view;
+        if (!can_be_int8(node))
+            continue;
+        if (!linear_view(graph, node, &view)) {
+            node->float_reason = "it has no int8 form with these parameters";
+            continue;
+        }
+        if (!view_fits(node, &view))
+            return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name,
+                           "%zu weights do not make %d groups of %d outputs", node->weight[0].count,
+                           view.groups, view.outputs);
+        node->float_reason = reason_for_float(node, &view, threshold[node->in[0]]);
+        if (node->float_reason)
+            continue;
+        const q8_code code =
+            quantize_node(graph, node, &view, 127 / threshold[node->in[0]], opts->per_layer, err);
+        if (code)
+            return code;
+    }
+    return Q8_OK;
+}
