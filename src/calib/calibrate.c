@@ -208,7 +208,7 @@ static q8_code report_failures(const struct job *job, q8_calibration *cal, q8_er
     }
     free(all);
     if (!code && cal->used == 0)
-        code = q8_fail(err, Q8_EINVAL, NULL, NULL, "none of the %zu pictures can be used",
+        code = q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu pictures can be used",
                        job->list.n);
     return code;
 }

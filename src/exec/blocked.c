@@ -240,20 +240,19 @@ static int common_block(const int *in_block, int n)
     return block;
 }
 
-static q8_code new_kernel(const q8_graph *graph, const q8_node *node, int block, int batch,
-                          struct kernel **kernel, q8_err *err)
+/* NULL when out of memory. */
+static struct kernel *new_kernel(const q8_graph *graph, const q8_node *node, int block, int batch)
 {
     struct kernel *k = calloc(1, sizeof(*k));
     if (!k)
-        return q8_fail_nomem(err);
+        return NULL;
     k->graph = graph;
     k->node = node;
     k->out_shape = &graph->tensor[node->out[0]].shape;
     k->batch = batch;
     k->block = block;
     k->base = (q8_kernel){.in_block = block, .out_block = block, .close = close_kernel};
-    *kernel = k;
-    return Q8_OK;
+    return k;
 }
 
 q8_code q8_blocked_compile(const q8_graph *graph, const q8_node *node, const int *in_block,
@@ -263,12 +262,11 @@ q8_code q8_blocked_compile(const q8_graph *graph, const q8_node *node, const int
     const start_fn start = find_start(node);
     if (!start)
         return Q8_OK;
-    struct kernel *k;
-    q8_code code = new_kernel(graph, node, common_block(in_block, node->n_in), batch, &k, err);
-    if (code)
-        return code;
+    struct kernel *k = new_kernel(graph, node, common_block(in_block, node->n_in), batch);
+    if (!k)
+        return q8_fail_nomem(err);
     bool fits = false;
-    code = start(k, &fits, err);
+    q8_code code = start(k, &fits, err);
     if (code || !fits)
         close_kernel(&k->base);
     else
@@ -279,12 +277,11 @@ q8_code q8_blocked_compile(const q8_graph *graph, const q8_node *node, const int
 q8_code q8_blocked_bias(const q8_graph *graph, const q8_node *node, const float *bias, int block,
                         int batch, q8_kernel **kernel, q8_err *err)
 {
-    struct kernel *k;
     *kernel = NULL;
-    q8_code code = new_kernel(graph, node, block, batch, &k, err);
-    if (code)
-        return code;
-    code = make_coefficients(k, err);
+    struct kernel *k = new_kernel(graph, node, block, batch);
+    if (!k)
+        return q8_fail_nomem(err);
+    q8_code code = make_coefficients(k, err);
     if (code) {
         close_kernel(&k->base);
         return code;

@@ -193,7 +193,7 @@ static q8_code read_quant(struct bin *bin, const q8_graph *graph, q8_node *node,
     if (!quant)
         return q8_fail_nomem(bin->err);
     *quant = (q8_quant){.weight = weight, .n_weight_scales = n};
-    const float *bottom, *top;
+    const float *bottom = NULL, *top = NULL; /* GCC 12 at -O3 does not see that success sets them */
     q8_code code = read_scales(bin, node, "weight scale", n, true, &quant->weight_scales);
     if (!code)
         code = read_scales(bin, node, "input scale", 1, false, &bottom);

@@ -1,4 +1,4 @@
-/* Drops nodes that hand their input on unchanged. */
+/* Drops nodes that hand their input on unchanged, and nodes nothing depends on. */
 #include "passes/passes.h"
 
 static bool is_identity(const q8_graph *graph, const q8_node *node)
@@ -69,6 +69,27 @@ q8_code q8_pass_drop_identities(q8_graph *graph, q8_err *err)
         visit(&d, graph->node[i]);
     for (int i = 0; i < graph->n_outputs; i++)
         graph->output[i] = d.alias[graph->output[i]];
+    q8_graph_sweep(graph);
+    return Q8_OK;
+}
+
+q8_code q8_pass_drop_dead(q8_graph *graph, q8_err *err)
+{
+    bool *needed = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*needed));
+    if (!needed)
+        return q8_fail_nomem(err);
+    for (int i = 0; i < graph->n_outputs; i++)
+        needed[graph->output[i]] = true;
+    for (int i = graph->n_nodes - 1; i >= 0; i--) {
+        q8_node *node = graph->node[i];
+        bool alive = node->n_in == 0; /* the inputs are the network's interface */
+        for (int k = 0; k < node->n_out; k++)
+            alive |= needed[node->out[k]];
+        for (int k = 0; k < node->n_in && alive; k++)
+            needed[node->in[k]] = true;
+        if (!alive)
+            node->op = NULL;
+    }
     q8_graph_sweep(graph);
     return Q8_OK;
 }

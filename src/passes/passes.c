@@ -5,10 +5,8 @@
 q8_code q8_passes_optimise(q8_graph *graph, q8_err *err)
 {
     q8_code (*const passes[])(q8_graph *, q8_err *) = {
-        q8_pass_drop_identities,
-        q8_pass_fold_affine,
-        q8_pass_fuse_activation,
-        q8_pass_unique_names,
+        q8_pass_drop_identities, q8_pass_drop_dead,    q8_pass_fold_affine,
+        q8_pass_fuse_activation, q8_pass_unique_names,
     };
     for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]); i++) {
         q8_code code = passes[i](graph, err);

@@ -10,6 +10,9 @@
 /** Drops Dropout, one-way Concat, Split and other nodes that pass their input through. */
 q8_code q8_pass_drop_identities(q8_graph *graph, q8_err *err);
 
+/** Drops nodes that no output of the network depends on. */
+q8_code q8_pass_drop_dead(q8_graph *graph, q8_err *err);
+
 /** Folds BatchNorm, Scale, Bias and linear Power into the Convolution, depthwise, Deconvolution or
  *  InnerProduct before them, or, where that is exact, after them. */
 q8_code q8_pass_fold_affine(q8_graph *graph, q8_err *err);

@@ -136,7 +136,7 @@ class CommandLine(unittest.TestCase):
             ("truncated", self.write("cut.prototxt", text[: len(text) // 2]), ["cut.prototxt:"]),
             ("syntax", self.write("syntax.prototxt", text.replace("num_output: 32", "num_output: x", 1)),
              ["syntax.prototxt:"]),
-            ("binary", MODEL, ["shapes.caffemodel:1:"]),
+            ("binary", MODEL, ["shapes.caffemodel:", "not a text file"]),
             ("bottom", self.write("bottom.prototxt", text.replace('bottom: "conv7"', 'bottom: "nowhere"', 1)),
              ["bottom.prototxt:", "'nowhere'"]),
         ):
@@ -177,8 +177,8 @@ class CommandLine(unittest.TestCase):
     def test_no_pictures(self):
         empty = self.tmp / "empty"
         empty.mkdir()
-        self.assert_refused(self.run_tool(images=empty), "empty")
-        self.assert_refused(self.run_tool(images=self.tmp / "nowhere"), "nowhere")
+        self.assert_refused(self.run_tool(images=empty), "empty: error: no pictures", code=2)
+        self.assert_refused(self.run_tool(images=self.tmp / "nowhere"), "nowhere: error: cannot open", code=1)
 
     def test_unreadable_pictures(self):
         good = sorted(self.images.iterdir())

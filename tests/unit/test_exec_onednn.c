@@ -84,6 +84,29 @@ static void convolutions(void **state)
     }
 }
 
+/* Shapes that are computed by winograd where the processor has it. */
+static void convolutions_3x3(void **state)
+{
+    (void)state;
+    static const int channels[] = {16, 20, 32, 48, 67};
+    uint32_t seed = 4;
+    for (int i = 0; i < 30; i++) {
+        struct net net = net_open((uint32_t)i);
+        const int in = maybe_blocked(&net, channels[random_int(&seed, 0, 4)],
+                                     random_int(&seed, 10, 19), random_int(&seed, 10, 31));
+        q8_node *node = net_conv(&net, &q8_op_convolution, in, channels[random_int(&seed, 0, 4)], 3,
+                                 1, 1, 1, 1);
+        q8_conv_attr *a = node->attr;
+        a->pad_right = random_int(&seed, 0, 2);
+        a->pad_top = random_int(&seed, 0, 2);
+        if (i % 2)
+            a->activation = (q8_activation){.type = Q8_ACT_RELU};
+        net_finish(&net, node);
+        compare(&net, i % 3 ? 1 : 3, 1e-10, "onednn");
+        net_close(&net);
+    }
+}
+
 static void grouped_convolutions(void **state)
 {
     (void)state;
@@ -390,6 +413,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolutions_3x3),
         cmocka_unit_test(grouped_convolutions),
         cmocka_unit_test(deconvolutions),
         cmocka_unit_test(fused_activations),
