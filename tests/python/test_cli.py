@@ -178,7 +178,7 @@ class CommandLine(unittest.TestCase):
         empty = self.tmp / "empty"
         empty.mkdir()
         self.assert_refused(self.run_tool(images=empty), "empty: error: no pictures", code=2)
-        self.assert_refused(self.run_tool(images=self.tmp / "nowhere"), "nowhere: error: cannot open", code=1)
+        self.assert_refused(self.run_tool(images=self.tmp / "nowhere"), "nowhere: error: cannot find the pictures", code=1)
 
     def test_unreadable_pictures(self):
         good = sorted(self.images.iterdir())

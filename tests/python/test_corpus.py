@@ -11,6 +11,7 @@ import numpy as np
 from common import ROOT, NcnnNet, convert, forward, make_weights, nmse
 
 CORPUS = ROOT / "tests" / "corpus"
+ROWS = re.findall(r"^Q8_OP\((\w+)\)", (ROOT / "src/ops/ops.def").read_text(), re.M)
 
 
 def input_shapes(param):
@@ -54,12 +55,12 @@ class Corpus(unittest.TestCase):
         for case in cases:
             with self.subTest(case=f"{case.parent.name}/{case.name}"):
                 ops = self.check_case(case)
-                self.assertIn(case.parent.name, {op.lower() for op in ops})
+                if case.parent.name in ROWS:  # other folders are about the files, not about one layer
+                    self.assertIn(case.parent.name, {op.lower() for op in ops})
 
     def test_every_row_has_a_case(self):
-        rows = re.findall(r"^Q8_OP\((\w+)\)", (ROOT / "src/ops/ops.def").read_text(), re.M)
-        self.assertTrue(rows)
-        missing = [row for row in rows if not list((CORPUS / row).glob("*.prototxt"))]
+        self.assertTrue(ROWS)
+        missing = [row for row in ROWS if not list((CORPUS / row).glob("*.prototxt"))]
         self.assertEqual(missing, [], "rows of ops.def without a case in tests/corpus")
 
 

@@ -275,7 +275,7 @@ static void test_none_usable(void **state)
     q8_calibration cal;
     struct seen seen;
     q8_err err;
-    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EINVAL);
+    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EFORMAT);
     assert_string_equal(err.text, "none of the 23 pictures can be used");
     assert_null(cal.stats);
 }
