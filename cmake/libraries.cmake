@@ -16,13 +16,18 @@ if(WEBP_FOUND)
 endif()
 
 if(NOT Q8_ONEDNN STREQUAL OFF)
-  find_package(dnnl QUIET CONFIG)
-  if(dnnl_FOUND)
+  # Not by oneDNN's CMake config: Debian's wants OpenCL's headers, which the CPU engine does not need.
+  find_library(Q8_DNNL_LIBRARY dnnl)
+  find_path(Q8_DNNL_INCLUDE oneapi/dnnl/dnnl.h)
+  if(Q8_DNNL_LIBRARY AND Q8_DNNL_INCLUDE)
     # Debian's oneDNN runs on libgomp; each worker thread tells it to stay single-threaded.
-    target_link_libraries(q8-libraries INTERFACE DNNL::dnnl gomp)
+    target_link_libraries(q8-libraries INTERFACE ${Q8_DNNL_LIBRARY} gomp)
+    target_include_directories(q8-libraries SYSTEM INTERFACE ${Q8_DNNL_INCLUDE})
     target_compile_definitions(q8-libraries INTERFACE Q8_HAVE_ONEDNN=1)
   elseif(Q8_ONEDNN STREQUAL ON)
     message(FATAL_ERROR "Q8_ONEDNN=ON, but oneDNN was not found (Debian: libdnnl-dev)")
+  else()
+    message(STATUS "oneDNN not found: the float network will run in plain C, slowly")
   endif()
 endif()
 
