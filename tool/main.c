@@ -2,11 +2,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "message.h"
 #include "options.h"
 #include "progress.h"
+#include "show.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -28,17 +31,16 @@ static void catch_signals(void)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void print_message(const q8_err *what, const char *label)
-{
-    char text[sizeof(q8_err) + 64];
-    q8_err_format(what, label, text, sizeof(text));
-    fprintf(stderr, "%s\n", text);
-}
-
 static void on_warning(void *user, const q8_err *what)
 {
     progress_clear(user);
     print_message(what, "warning");
+}
+
+static void on_note(void *user, const q8_err *what)
+{
+    progress_clear(user);
+    print_message(what, "note");
 }
 
 static void on_progress(void *user, const char *stage, size_t done, size_t total)
@@ -139,6 +141,8 @@ int main(int argc, char **argv)
     static struct options options;
     static q8_err err;
     struct progress progress;
+    if (argc > 1 && strcmp(argv[1], "show") == 0)
+        return show_main(argc - 1, argv + 1);
     if (!options_parse(&options, argc, argv))
         return EXIT_USAGE;
     if (options.help)
@@ -151,6 +155,7 @@ int main(int argc, char **argv)
     progress_start(&progress, options.quiet ? PROGRESS_NEVER : options.progress);
     const q8_env env = {.user = &progress,
                         .warn = on_warning,
+                        .note = options.quiet ? NULL : on_note,
                         .progress = on_progress,
                         .cancel = &interrupted,
                         .threads = options.threads};

@@ -14,6 +14,7 @@ enum kind {
     TEXT,    /* one word */
     TEXTS,   /* words until the next flag */
     NUMBERS, /* floats until the next flag: float[4] with its count in an int before it */
+    MEAN,    /* the same or a file: into a q8_preprocess */
     COUNT,   /* an integer >= low */
     SIZE,    /* WxH: two ints */
     CHOICE,  /* one of `choices`, stored by position */
@@ -31,6 +32,7 @@ struct row {
 };
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
+static const char *const resizes[] = {"stretch", "crop", "letterbox", NULL};
 static const char *const pixels[] = {"auto", "bgr", "rgb", "gray", NULL};
 static const char *const progresses[] = {"auto", "always", "never", NULL};
 
@@ -39,13 +41,19 @@ static const char *const progresses[] = {"auto", "always", "never", NULL};
 static const struct row rows[] = {
     {"proto", TEXT, AT(proto), 0, "FILE", "deploy prototxt", NULL, 0, 0},
     {"model", TEXT, AT(model), 0, "FILE", "caffemodel", NULL, 0, 0},
-    {"mean", NUMBERS, AT(preprocess.mean), AT(preprocess.n_mean), "A [B C]",
-     "subtracted per channel, in the model's channel order (default 0)", NULL, 0, 4},
+    {"mean", MEAN, AT(preprocess), 0, "A [B C] | FILE",
+     "subtracted per channel, in the model's channel order, or a .binaryproto or .npy file, per "
+     "channel or per pixel (default: the prototxt's transform_param, else 0)",
+     NULL, 0, 4},
     {"norm", NUMBERS, AT(preprocess.norm), AT(preprocess.n_norm), "X [Y Z]",
-     "multiplied after that, one value or one per channel (default 1)", NULL, 0, 4},
-    {"images", TEXTS, AT(images), AT(n_images), "DIR...",
-     "calibration pictures: folders (searched recursively), list files (.txt), pictures", NULL, 0,
-     0},
+     "multiplied after that, one value or one per channel (default: transform_param's scale, else "
+     "1)",
+     NULL, 0, 4},
+    {"images", TEXTS, AT(images), AT(n_images), "[INPUT=]DIR...",
+     "calibration pictures: folders (searched recursively), list files (.txt), pictures; or .npy "
+     "tensors (CxHxW or NxCxHxW), used as they are; with INPUT= for each input of a network that "
+     "has several",
+     NULL, 0, 0},
     {"output_param", TEXT, AT(output_param), 0, "FILE", "ncnn param to write", NULL, 0, 0},
     {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
     {"group", COUNT, AT(group), 0, "0|1",
@@ -55,6 +63,10 @@ static const struct row rows[] = {
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
     {"size", SIZE, AT(width), AT(height), "WxH", "input size (default: the prototxt's)", NULL, 0,
      0},
+    {"resize", CHOICE, AT(resize), 0, "stretch|crop|letterbox",
+     "stretch pictures to the input's size, or keep their form: crop what does not fit, or add a "
+     "border of the mean's colour (default stretch)",
+     resizes, 0, 0},
     {"pixel", CHOICE, AT(pixel), 0, "bgr|rgb|gray",
      "channel order of the input (default bgr; gray for one channel)", pixels, 0, 0},
     {"limit", COUNT, AT(limit), 0, "N",
@@ -158,6 +170,22 @@ static bool parse_numbers(const struct row *row, char **words, int n, float *val
     return true;
 }
 
+/* Values, or one word that is a file's name. */
+static bool parse_mean(const struct row *row, char **words, int n, q8_preprocess *pre)
+{
+    char *end;
+    strtof(words[0], &end);
+    pre->n_mean = 0;
+    pre->mean_file = NULL;
+    if (n > 1 || (end != words[0] && !*end))
+        return parse_numbers(row, words, n, pre->mean, &pre->n_mean);
+    if (!strchr(words[0], '.') && !strchr(words[0], '/'))
+        return usage_error("--%s: '%s' is neither a number nor a file (.binaryproto, .npy)",
+                           row->name, words[0]);
+    pre->mean_file = words[0];
+    return true;
+}
+
 static bool parse_size(const struct row *row, const char *text, int *width, int *height)
 {
     char end;
@@ -200,6 +228,8 @@ static bool store(const struct row *row, struct options *o, char **words, int n)
         return store_texts(words, n, member, counter);
     case NUMBERS:
         return parse_numbers(row, words, n, member, counter);
+    case MEAN:
+        return parse_mean(row, words, n, member);
     case COUNT:
         return parse_integer(row, words[0], member);
     case SIZE:
@@ -236,12 +266,16 @@ static bool is_flag(const char *word)
     return word[0] == '-' && word[1] == '-' && isalpha((unsigned char)word[2]);
 }
 
+static bool takes_many(const struct row *row)
+{
+    return row->kind == TEXTS || row->kind == NUMBERS || row->kind == MEAN;
+}
+
 /* How many words from `words[0]` on belong to a flag whose value is not behind a '='. */
 static int count_values(const struct row *row, char **words)
 {
-    const bool many = row->kind == TEXTS || row->kind == NUMBERS;
     int n = 0;
-    while (row->kind != SWITCH && words[n] && !is_flag(words[n]) && (many || n == 0))
+    while (row->kind != SWITCH && words[n] && !is_flag(words[n]) && (takes_many(row) || n == 0))
         n++;
     return n;
 }
@@ -276,8 +310,7 @@ static int parse_flag(struct options *o, char **argv)
         return 0;
     }
     /* --mean=1 2 3 goes on after its first value too. */
-    const int more =
-        value && row->kind != NUMBERS && row->kind != TEXTS ? 0 : count_values(row, argv + 1);
+    const int more = value && !takes_many(row) ? 0 : count_values(row, argv + 1);
     if (!value && more == 0 && row->kind != SWITCH) {
         usage_error("--%s needs a value: %s", row->name, row->argument);
         return 0;
@@ -316,6 +349,7 @@ bool options_parse(struct options *o, int argc, char **argv)
         i += used;
     }
     o->preprocess.pixel = o->pixel;
+    o->preprocess.resize = o->resize;
     return o->help || o->version || check(o);
 }
 
@@ -326,6 +360,7 @@ void options_help(FILE *out)
         "out\n\n"
         "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
         "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
+        "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n\n"
         "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
         out);
     for (int i = 0; i < N_ROWS; i++) {

@@ -21,7 +21,7 @@ struct options {
     int precision; /* q8_precision */
     int width, height;
     int limit, threads;
-    int pixel;
+    int pixel, resize;
     int progress; /* enum progress_mode */
     bool strict, quiet, verbose, help, version;
 };

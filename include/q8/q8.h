@@ -62,6 +62,7 @@ Q8_API int q8_err_format(const q8_err *err, const char *label, char *buf, size_t
 typedef struct q8_env {
     void *user;                                   /**< passed to the callbacks */
     void (*warn)(void *user, const q8_err *what); /**< something was odd, work goes on */
+    void (*note)(void *user, const q8_err *what); /**< something was decided for the user */
     /** Work advances: `done` of `total` items of `stage` ("calibrate", …). Called from one thread
      *  at a time, though not always the same one. */
     void (*progress)(void *user, const char *stage, size_t done, size_t total);
@@ -69,17 +70,29 @@ typedef struct q8_env {
     int threads;                /**< 0: every core this process may use */
 } q8_env;
 
-/** How a picture becomes the network's input: stretch to the size, channel order, mean, norm. */
+/**
+ * How a picture becomes the network's input: turned as its EXIF data says, resized, its channels
+ * put in order, minus the mean, times the norm. A mean or norm that is not given here is taken from
+ * the prototxt's `transform_param`, with a note; where that has none either they are 0 and 1.
+ */
 typedef struct q8_preprocess {
-    int n_mean, n_norm; /**< 0 (mean 0, norm 1), 1 (all channels) or the number of channels */
-    float mean[4];      /**< subtracted, in the model's channel order */
-    float norm[4];      /**< multiplied after that */
+    int n_mean, n_norm;    /**< 0 (not given), 1 (all channels) or the number of channels */
+    float mean[4];         /**< subtracted, in the model's channel order */
+    float norm[4];         /**< multiplied after that */
+    const char *mean_file; /**< .binaryproto or .npy, per channel or per pixel; NULL: not given */
     enum {
         Q8_PIXEL_AUTO,
         Q8_PIXEL_BGR,
         Q8_PIXEL_RGB,
         Q8_PIXEL_GRAY
     } pixel; /**< auto: by channels */
+    /** Sizes are rounded to the nearest pixel, what is cut off or added is halved rounding down on
+     *  the left and at the top. */
+    enum {
+        Q8_RESIZE_STRETCH, /**< to the input's size, whatever the picture's form */
+        Q8_RESIZE_CROP, /**< keep the form: scale until it covers the input, cut out the middle */
+        Q8_RESIZE_LETTERBOX /**< keep the form: scale until it fits, put the mean's colour around */
+    } resize;
 } q8_preprocess;
 
 typedef struct q8_model q8_model;
@@ -96,18 +109,24 @@ Q8_API q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const 
                              q8_err *err);
 Q8_API void q8_model_close(q8_model **model);
 
-/** Pictures to calibrate on and how to read them. */
+/**
+ * What to calibrate on: pictures, and `.npy` tensors (C, H, W), or (N, C, H, W) for N samples, of
+ * float32, float64 or uint8, which are used as they are. A network with several inputs needs
+ * `INPUT=PATH` for each; sample i is then the i-th of every input, so there must be equally many.
+ */
 typedef struct q8_calib_opts {
-    const char *const *images; /**< folders (searched recursively), list files (.txt) or pictures */
+    /** Folders (searched recursively), list files (.txt), pictures or tensors; each perhaps behind
+     *  the name of a network input and a '='. */
+    const char *const *images;
     size_t n_images;
-    size_t limit; /**< at most so many, evenly spaced over the sorted list; 0: all */
+    size_t limit; /**< at most so many samples, evenly spaced over the sorted list; 0: all */
     bool strict;  /**< an unreadable picture is an error, not a counted warning */
     q8_preprocess preprocess;
 } q8_calib_opts;
 
 /** What calibration saw. */
 typedef struct q8_calib_result {
-    size_t used, skipped; /**< pictures */
+    size_t used, skipped; /**< samples: pictures, tensors, or one of each input */
     double seconds;
 } q8_calib_result;
 
@@ -148,6 +167,47 @@ typedef struct q8_write_result {
  */
 Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const char *param_path,
                         const char *bin_path, q8_write_result *result, q8_err *err);
+
+/** A network's structure, to look at: what q8_net_open() made. */
+typedef struct q8_net_tensor {
+    const char *name;
+    int rank, dim[4]; /**< of one picture, outermost first: channels, height, width */
+} q8_net_tensor;
+
+typedef struct q8_net_layer {
+    const char *name, *type;  /**< ncnn's type */
+    const char *const *fused; /**< types of the layers whose work it does besides its own */
+    size_t n_fused;
+    const q8_net_tensor *in, *out;
+    size_t n_in, n_out;
+    uint64_t params; /**< weights and biases */
+    uint64_t macs;   /**< multiply-adds of the layers with filters, for one picture */
+    bool int8;
+    float in_scale, out_scale, weight_scale_min, weight_scale_max; /**< of int8; 0: unknown, none */
+} q8_net_layer;
+
+typedef struct q8_net {
+    const char *name; /**< "" if none */
+    const q8_net_layer *layer;
+    size_t n_layers, n_int8;
+    size_t n_fused;        /**< Caffe's layers that became part of others */
+    size_t n_dropped;      /**< Caffe's layers that do nothing, or that no output needs */
+    uint64_t params, macs; /**< of all layers; 4 bytes per parameter in fp32 */
+    void *memory;          /**< private */
+} q8_net;
+
+typedef struct q8_net_opts {
+    const char *proto, *model; /**< Caffe; NULL `model`: as if it had the weights it needs */
+    const char *param, *bin;   /**< or ncnn, float or int8; NULL `bin`: no scales */
+    int width, height;         /**< replace the prototxt's input size; 0: keep it */
+    bool raw; /**< a Caffe network as the file has it, not as it would be written */
+} q8_net_opts;
+
+/** Reads a network without running it. On failure `*net` is NULL. */
+Q8_API q8_code q8_net_open(q8_net **net, const q8_net_opts *opts, const q8_env *env, q8_err *err);
+Q8_API void q8_net_close(q8_net **net);
+/** The same as JSON. `*text` is for free(). */
+Q8_API q8_code q8_net_json(const q8_net *net, char **text, q8_err *err);
 
 /** "1.2.3" */
 Q8_API const char *q8_version(void);

@@ -15,6 +15,7 @@
 struct q8_model {
     q8_arena *arena;
     q8_graph *graph;
+    q8_caffe_transform transform;
     q8_calibration calibration;
     float *threshold; /* by tensor; NULL before q8_quantize() */
 };
@@ -41,6 +42,8 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
         code = q8_passes_optimise(m->graph, err);
     if (code)
         q8_model_close(&m);
+    else
+        m->transform = net->transform;
     *model = m;
     return code;
 }
@@ -72,8 +75,14 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
         return q8_fail_nomem(err);
     q8_quant_wanted(model->graph, wanted);
     q8_calibration_free(&model->calibration);
-    q8_code code = q8_calibration_run(&model->calibration, model->graph, wanted, opts,
-                                      Q8_BACKEND_CPU, env, err);
+    const q8_calibration_of what = {
+        .graph = model->graph,
+        .wanted = wanted,
+        .opts = opts,
+        .transform = &model->transform,
+        .backend = Q8_BACKEND_CPU,
+    };
+    q8_code code = q8_calibration_run(&model->calibration, &what, env, err);
     if (result)
         *result = (q8_calib_result){.used = model->calibration.used,
                                     .skipped = model->calibration.skipped,

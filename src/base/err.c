@@ -56,6 +56,18 @@ void q8_warn(const q8_env *env, const q8_loc *loc, const char *layer, const char
     env->warn(env->user, &warning);
 }
 
+void q8_note(const q8_env *env, const q8_loc *loc, const char *layer, const char *fmt, ...)
+{
+    if (!env || !env->note)
+        return;
+    q8_err note;
+    va_list args;
+    va_start(args, fmt);
+    fill(&note, Q8_OK, loc, layer, fmt, args);
+    va_end(args);
+    env->note(env->user, &note);
+}
+
 bool q8_cancelled(const q8_env *env)
 {
     return env && env->cancel && __atomic_load_n(env->cancel, __ATOMIC_RELAXED);

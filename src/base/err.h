@@ -27,6 +27,10 @@ q8_code q8_fail_errno(q8_err *err, const char *path, const char *what);
 void q8_warn(const q8_env *env, const q8_loc *loc, const char *layer, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/** The same for `env->note`. */
+void q8_note(const q8_env *env, const q8_loc *loc, const char *layer, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
 /** True once the caller has asked to stop. */
 bool q8_cancelled(const q8_env *env);
 

@@ -5,7 +5,10 @@
 #include "base/file.h"
 #include "caffe.pb-c.h"
 #include "caffe/blob.h"
+#include "caffe/data.h"
+#include "caffe/deploy.h"
 #include "caffe/rules.h"
+#include "caffe/share.h"
 #include "caffe/sniff.h"
 #include "caffe/text.h"
 #include "caffe/upgrade.h"
@@ -42,7 +45,8 @@ static q8_code list_layers(q8_caffe_net *net, const Caffe__NetParameter *param, 
                            q8_err *err)
 {
     net->layer = q8_arena_array(arena, param->n_layer, sizeof(*net->layer));
-    if (!net->layer)
+    net->left_out = q8_arena_array(arena, param->n_layer, sizeof(*net->left_out));
+    if (!net->layer || !net->left_out)
         return q8_fail_nomem(err);
     for (size_t i = 0; i < param->n_layer; i++) {
         const Caffe__LayerParameter *layer = param->layer[i];
@@ -50,8 +54,10 @@ static q8_code list_layers(q8_caffe_net *net, const Caffe__NetParameter *param, 
         const q8_loc loc = q8_caffe_loc(net, layer, "", 0);
         if (layer->n_include && layer->n_exclude)
             return q8_fail(err, Q8_EMODEL, &loc, name, "both include and exclude rules");
-        if (!q8_caffe_is_included(param, layer))
+        if (!q8_caffe_is_included(param, layer)) {
+            net->left_out[net->n_left_out++] = (q8_caffe_left_out){layer, name, loc};
             continue;
+        }
         if (!layer->type || !*layer->type)
             return q8_fail(err, Q8_EMODEL, &loc, name, "type missing");
         net->layer[net->n_layers++] =
@@ -83,15 +89,21 @@ q8_code q8_caffe_parse(q8_caffe_net **net, const char *proto_path, const char *t
         return code;
     Caffe__NetParameter *param = (Caffe__NetParameter *)message;
     made->name = param->name ? param->name : "";
-    code = q8_caffe_upgrade(param, places, path, arena, err);
+    code = q8_caffe_upgrade(&(q8_upgrade){param, places, path, arena, env, err});
     if (code)
         return code;
     if (param->n_layer == 0)
         return q8_fail(err, Q8_EMODEL, &file, NULL, "no layers in it: is this a deploy prototxt?");
     code = list_layers(made, param, arena, err);
     if (!code)
-        *net = made;
-    return code;
+        code = q8_caffe_deploy(made, arena, env, err);
+    if (!code)
+        code = q8_caffe_find_shares(made, arena, err);
+    if (code)
+        return code;
+    q8_data_find_transform(made);
+    *net = made;
+    return Q8_OK;
 }
 
 static q8_code read_proto(q8_caffe_net **net, const char *path, q8_arena *arena, const q8_env *env,
@@ -141,6 +153,13 @@ static q8_blob_source proto_source(const Caffe__BlobProto *b)
     };
 }
 
+/* A shared blob may be left to the layer that has it. */
+static bool is_owners(const q8_caffe_layer *layer, size_t index, const q8_blob_source *source)
+{
+    const bool empty = !source->n_data && !source->n_double_data && !source->raw;
+    return empty && index < (size_t)layer->n_shares && layer->share[index].owner;
+}
+
 /* The blobs of one layer: the caffemodel's, or else those written into the prototxt. */
 static q8_code read_blobs(q8_caffe_net *net, q8_caffe_layer *layer, const q8_weights_layer *model,
                           q8_arena *arena, q8_err *err)
@@ -154,6 +173,8 @@ static q8_code read_blobs(q8_caffe_net *net, q8_caffe_layer *layer, const q8_wei
         const q8_blob_name name = {model ? &loc : &layer->loc, layer->name, (int)i};
         const q8_blob_source source =
             model ? model_source(model->blob[i]) : proto_source(layer->param->blobs[i]);
+        if (is_owners(layer, i, &source))
+            continue;
         const q8_code code = q8_blob_convert(&blob[i], &source, &name, arena, err);
         if (code)
             return code;
@@ -199,6 +220,8 @@ q8_code q8_caffe_read(q8_caffe_net **net, const char *proto_path, const char *mo
         code = q8_weights_read(&weights, made->model_path, arena, err);
         if (!code)
             code = match_weights(made, &weights, arena, env, err);
+        if (!code)
+            q8_data_fix_channels(made);
     }
     if (!code)
         *net = made;

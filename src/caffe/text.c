@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "caffe.pb-c.h"
 #include "caffe/lex.h"
 #include "caffe/value.h"
 
@@ -235,6 +236,20 @@ static q8_code note_place(struct parser *p, const void *message, field *f, size_
                                                                         : q8_fail_nomem(p->err);
 }
 
+/* One scalar into `dest`. */
+static q8_code read_value(struct parser *p, const ProtobufCMessage *message, field *f, void *dest)
+{
+    /* V1's types were an enum, so they have no quotes. */
+    const bool is_word = message->descriptor == &caffe__v1_layer_parameter__descriptor &&
+                         strcmp(f->name, "type") == 0;
+    if (!is_word && q8_value_is_bare(&p->lex, f)) {
+        char text[64];
+        q8_warn(p->env, &p->lex.token.loc, NULL, "'%s' takes a string in quotes, not %s", f->name,
+                q8_token_text(&p->lex.token, text));
+    }
+    return q8_value_read(&p->lex, f, dest, p->arena);
+}
+
 static q8_code parse_repeated_scalar(struct parser *p, ProtobufCMessage *message, field *f,
                                      q8_loc loc)
 {
@@ -243,7 +258,7 @@ static q8_code parse_repeated_scalar(struct parser *p, ProtobufCMessage *message
         return Q8_ENOMEM;
     const size_t index = *(size_t *)quantifier(message, f) - 1;
     const q8_code code = index < MAX_SCALAR_PLACES ? note_place(p, message, f, index, loc) : Q8_OK;
-    return code ? code : q8_value_read(&p->lex, f, dest, p->arena);
+    return code ? code : read_value(p, message, f, dest);
 }
 
 static q8_code parse_single_scalar(struct parser *p, ProtobufCMessage *message, field *f,
@@ -257,7 +272,7 @@ static q8_code parse_single_scalar(struct parser *p, ProtobufCMessage *message, 
     if (f->label == PROTOBUF_C_LABEL_OPTIONAL && f->type != PROTOBUF_C_TYPE_STRING)
         *(protobuf_c_boolean *)quantifier(message, f) = 1;
     const q8_code code = note_place(p, message, f, 0, loc);
-    return code ? code : q8_value_read(&p->lex, f, member(message, f), p->arena);
+    return code ? code : read_value(p, message, f, member(message, f));
 }
 
 /* The message that a field's value goes to: a new one, or the one that is there already. */

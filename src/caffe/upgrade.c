@@ -1,20 +1,13 @@
 #include "caffe/upgrade.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "caffe/move.h"
 #include "caffe/text.h"
-#include "caffe/value.h"
 
 typedef const ProtobufCFieldDescriptor field;
-
-struct upgrade {
-    Caffe__NetParameter *net;
-    q8_places *places;
-    const char *file;
-    q8_arena *arena;
-    q8_err *err;
-};
 
 static field *field_of(const ProtobufCMessageDescriptor *type, const char *name)
 {
@@ -22,106 +15,24 @@ static field *field_of(const ProtobufCMessageDescriptor *type, const char *name)
 }
 
 /* Where an element of a field of the network was written. */
-static q8_place net_place(const struct upgrade *u, const char *name, size_t index)
+static q8_place net_place(const q8_upgrade *u, const char *name, size_t index)
 {
     const q8_place *place = q8_places_find(
         u->places, u->net, field_of(&caffe__net_parameter__descriptor, name), (unsigned)index);
     return place ? *place : (q8_place){0};
 }
 
-static q8_code fail_at(const struct upgrade *u, q8_place place, q8_code code, const char *layer,
-                       const char *text)
+/* Where a layer's field, or else the layer, was written. */
+static q8_loc layer_loc(const q8_upgrade *u, const Caffe__LayerParameter *layer, const char *name)
 {
-    const q8_loc loc = {u->file, place.line, place.column};
-    return q8_fail(u->err, code, &loc, layer, "%s", text);
+    const q8_place *place =
+        q8_places_find(u->places, layer, field_of(layer->base.descriptor, name), 0);
+    if (!place)
+        place = q8_places_find(u->places, layer, NULL, 0);
+    return (q8_loc){u->file, place ? place->line : 0, place ? place->column : 0};
 }
 
-/* --- V1 --------------------------------------------------------------------------------------- */
-
-static const char *v1_type_name(Caffe__V1LayerParameter__LayerType type)
-{
-    /* In the enum's order. */
-    static const char *const names[] = {
-        "",
-        "Accuracy",
-        "BNLL",
-        "Concat",
-        "Convolution",
-        "Data",
-        "Dropout",
-        "EuclideanLoss",
-        "Flatten",
-        "HDF5Data",
-        "HDF5Output",
-        "Im2col",
-        "ImageData",
-        "InfogainLoss",
-        "InnerProduct",
-        "LRN",
-        "MultinomialLogisticLoss",
-        "Pooling",
-        "ReLU",
-        "Sigmoid",
-        "Softmax",
-        "SoftmaxWithLoss",
-        "Split",
-        "TanH",
-        "WindowData",
-        "Eltwise",
-        "Power",
-        "SigmoidCrossEntropyLoss",
-        "HingeLoss",
-        "MemoryData",
-        "ArgMax",
-        "Threshold",
-        "DummyData",
-        "Slice",
-        "MVN",
-        "AbsVal",
-        "Silence",
-        "ContrastiveLoss",
-        "Exp",
-        "Deconvolution",
-    };
-    return (size_t)type < sizeof(names) / sizeof(names[0]) ? names[type] : "";
-}
-
-/* The places of one field move along to another message. */
-static bool copy_places(q8_places *places, const void *from, field *from_field, const void *to,
-                        field *to_field)
-{
-    const q8_place *place;
-    for (unsigned i = 0; (place = q8_places_find(places, from, from_field, i)); i++)
-        if (!q8_places_add(places, to, to_field, i, *place))
-            return false;
-    return true;
-}
-
-/* Moves what both generations have under one name and with one type: names, bottoms, tops, rules,
- * blobs and parameters, but neither `type` nor `param`. Learning rates have no use here. */
-static bool move_fields(struct upgrade *u, ProtobufCMessage *v1, ProtobufCMessage *layer)
-{
-    for (unsigned i = 0; i < v1->descriptor->n_fields; i++) {
-        field *from = &v1->descriptor->fields[i];
-        field *to = field_of(layer->descriptor, from->name);
-        if (!to || to->type != from->type || to->label != from->label ||
-            to->descriptor != from->descriptor)
-            continue;
-        const bool repeated = from->label == PROTOBUF_C_LABEL_REPEATED;
-        memcpy((char *)layer + to->offset, (char *)v1 + from->offset,
-               repeated ? sizeof(void *) : q8_value_size(from->type));
-        if (repeated)
-            memcpy((char *)layer + to->quantifier_offset, (char *)v1 + from->quantifier_offset,
-                   sizeof(size_t));
-        if (!copy_places(u->places, v1, from, layer, to))
-            return false;
-    }
-    return copy_places(u->places, v1, NULL, layer, NULL) &&
-           copy_places(u->places, v1, field_of(v1->descriptor, "type"), layer,
-                       field_of(layer->descriptor, "type"));
-}
-
-static Caffe__LayerParameter *new_layer(struct upgrade *u)
+static Caffe__LayerParameter *new_layer(const q8_upgrade *u)
 {
     Caffe__LayerParameter *layer = q8_arena_alloc(u->arena, sizeof(*layer));
     if (layer)
@@ -129,29 +40,212 @@ static Caffe__LayerParameter *new_layer(struct upgrade *u)
     return layer;
 }
 
-static q8_code upgrade_v1(struct upgrade *u)
+/* --- layer types ------------------------------------------------------------------------------ */
+
+/* V1's enum, by number, and today's names. */
+static const struct {
+    const char *v1, *type;
+} types[] = {
+    {"NONE", ""},
+    {"ACCURACY", "Accuracy"},
+    {"BNLL", "BNLL"},
+    {"CONCAT", "Concat"},
+    {"CONVOLUTION", "Convolution"},
+    {"DATA", "Data"},
+    {"DROPOUT", "Dropout"},
+    {"EUCLIDEAN_LOSS", "EuclideanLoss"},
+    {"FLATTEN", "Flatten"},
+    {"HDF5_DATA", "HDF5Data"},
+    {"HDF5_OUTPUT", "HDF5Output"},
+    {"IM2COL", "Im2col"},
+    {"IMAGE_DATA", "ImageData"},
+    {"INFOGAIN_LOSS", "InfogainLoss"},
+    {"INNER_PRODUCT", "InnerProduct"},
+    {"LRN", "LRN"},
+    {"MULTINOMIAL_LOGISTIC_LOSS", "MultinomialLogisticLoss"},
+    {"POOLING", "Pooling"},
+    {"RELU", "ReLU"},
+    {"SIGMOID", "Sigmoid"},
+    {"SOFTMAX", "Softmax"},
+    {"SOFTMAX_LOSS", "SoftmaxWithLoss"},
+    {"SPLIT", "Split"},
+    {"TANH", "TanH"},
+    {"WINDOW_DATA", "WindowData"},
+    {"ELTWISE", "Eltwise"},
+    {"POWER", "Power"},
+    {"SIGMOID_CROSS_ENTROPY_LOSS", "SigmoidCrossEntropyLoss"},
+    {"HINGE_LOSS", "HingeLoss"},
+    {"MEMORY_DATA", "MemoryData"},
+    {"ARGMAX", "ArgMax"},
+    {"THRESHOLD", "Threshold"},
+    {"DUMMY_DATA", "DummyData"},
+    {"SLICE", "Slice"},
+    {"MVN", "MVN"},
+    {"ABSVAL", "AbsVal"},
+    {"SILENCE", "Silence"},
+    {"CONTRASTIVE_LOSS", "ContrastiveLoss"},
+    {"EXP", "Exp"},
+    {"DECONVOLUTION", "Deconvolution"},
+};
+
+enum { N_TYPES = sizeof(types) / sizeof(types[0]) };
+
+/* The row of an old name, or of the number that stands for it; -1: none. */
+static int find_old_type(const char *name)
+{
+    char *end;
+    const unsigned long number = strtoul(name, &end, 10);
+    if (*name >= '0' && *name <= '9' && *end == '\0')
+        return number < N_TYPES ? (int)number : -1;
+    for (int i = 0; i < N_TYPES; i++)
+        if (strcmp(types[i].v1, name) == 0)
+            return i;
+    return -1;
+}
+
+static bool is_todays_type(const char *name)
+{
+    for (int i = 1; i < N_TYPES; i++)
+        if (strcmp(types[i].type, name) == 0)
+            return true;
+    return false;
+}
+
+static bool set_type(const q8_upgrade *u, Caffe__LayerParameter *layer, const char *type)
+{
+    layer->type = q8_arena_strdup(u->arena, type);
+    return layer->type != NULL;
+}
+
+/* V1: the old name becomes today's; a fork's own stays what it is. */
+static bool upgrade_type(const q8_upgrade *u, Caffe__LayerParameter *layer)
+{
+    const char *name = layer->type ? layer->type : "";
+    const int row = find_old_type(name);
+    if (row >= 0)
+        return set_type(u, layer, types[row].type);
+    if (is_todays_type(name)) {
+        const q8_loc loc = layer_loc(u, layer, "type");
+        q8_warn(u->env, &loc, layer->name,
+                "type \"%s\" belongs into 'layer { }', not into the older 'layers { }'", name);
+    }
+    return true;
+}
+
+/* Today's `layer` with an old name in it. */
+static q8_code respell_types(const q8_upgrade *u)
+{
+    for (size_t i = 0; i < u->net->n_layer; i++) {
+        Caffe__LayerParameter *layer = u->net->layer[i];
+        const int row = layer->type ? find_old_type(layer->type) : -1;
+        if (row < 1 || strcmp(types[row].type, layer->type) == 0)
+            continue;
+        const q8_loc loc = layer_loc(u, layer, "type");
+        q8_warn(u->env, &loc, layer->name,
+                "type %s belongs into the older 'layers { }'; read as \"%s\"", layer->type,
+                types[row].type);
+        if (!set_type(u, layer, types[row].type))
+            return q8_fail_nomem(u->err);
+    }
+    return Q8_OK;
+}
+
+/* --- V1 --------------------------------------------------------------------------------------- */
+
+/* Moves what both generations have under one name and with one type: names, bottoms, tops, rules,
+ * blobs and parameters. */
+static bool move_fields(const q8_upgrade *u, ProtobufCMessage *v1, ProtobufCMessage *layer)
+{
+    for (unsigned i = 0; i < v1->descriptor->n_fields; i++) {
+        field *from = &v1->descriptor->fields[i];
+        if (!q8_places_find(u->places, v1, from, 0))
+            continue;
+        field *to = field_of(layer->descriptor, from->name);
+        if (!to || to->type != from->type || to->label != from->label ||
+            to->descriptor != from->descriptor)
+            continue;
+        if (!q8_move_field(u->places, u->arena, v1, from, layer, to))
+            return false;
+    }
+    return q8_move_places(u->places, v1, NULL, layer, NULL);
+}
+
+/* V1 names shared weights by plain strings beside a list of modes. Rates have no use here. */
+static bool upgrade_shares(const q8_upgrade *u, const Caffe__V1LayerParameter *v1,
+                           Caffe__LayerParameter *layer)
+{
+    const size_t n_modes = v1->n_blob_share_mode;
+    const size_t n = v1->n_param > n_modes ? v1->n_param : n_modes;
+    layer->param = q8_arena_array(u->arena, n, sizeof(*layer->param));
+    Caffe__ParamSpec *spec = q8_arena_array(u->arena, n, sizeof(*spec));
+    if (!layer->param || !spec)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        caffe__param_spec__init(&spec[i]);
+        if (i < v1->n_param)
+            spec[i].name = v1->param[i];
+        if (i < n_modes &&
+            v1->blob_share_mode[i] == CAFFE__V1_LAYER_PARAMETER__DIM_CHECK_MODE__PERMISSIVE)
+            spec[i].share_mode = CAFFE__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE;
+        layer->param[i] = &spec[i];
+    }
+    layer->n_param = n;
+    return q8_move_places(u->places, v1, field_of(v1->base.descriptor, "param"), layer,
+                          field_of(layer->base.descriptor, "param"));
+}
+
+/* Before there was transform_param, the layers that read data had its fields. */
+static bool upgrade_transform(const q8_upgrade *u, Caffe__LayerParameter *layer)
+{
+    static const char *const params[] = {"data_param", "image_data_param", "window_data_param"};
+    static const char *const names[] = {"scale", "mean_file", "crop_size", "mirror"};
+    field *transform = field_of(layer->base.descriptor, "transform_param");
+    for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++) {
+        field *f = field_of(layer->base.descriptor, params[i]);
+        const ProtobufCMessage *from =
+            *(ProtobufCMessage *const *)((const char *)layer + f->offset);
+        for (size_t k = 0; from && k < sizeof(names) / sizeof(names[0]); k++) {
+            field *value = field_of(from->descriptor, names[k]);
+            const q8_place *place = q8_places_find(u->places, from, value, 0);
+            if (!place)
+                continue;
+            ProtobufCMessage *to =
+                q8_move_target(u->places, u->arena, &layer->base, transform, *place);
+            if (!to || !q8_move_field(u->places, u->arena, from, value, to,
+                                      field_of(to->descriptor, names[k])))
+                return false;
+        }
+    }
+    return true;
+}
+
+static q8_code upgrade_layer(const q8_upgrade *u, Caffe__V1LayerParameter *v1,
+                             Caffe__LayerParameter **made)
+{
+    Caffe__LayerParameter *layer = *made = new_layer(u);
+    if (!layer || !move_fields(u, &v1->base, &layer->base))
+        return q8_fail_nomem(u->err);
+    if (v1->layer)
+        return q8_upgrade_v0_layer(u, v1->layer, layer);
+    const bool done =
+        upgrade_type(u, layer) && upgrade_shares(u, v1, layer) && upgrade_transform(u, layer);
+    return done ? Q8_OK : q8_fail_nomem(u->err);
+}
+
+static q8_code upgrade_layers(const q8_upgrade *u)
 {
     Caffe__NetParameter *net = u->net;
+    q8_code code = q8_upgrade_v0_padding(u);
+    if (code)
+        return code;
     net->layer = q8_arena_array(u->arena, net->n_layers, sizeof(*net->layer));
     if (!net->layer)
         return q8_fail_nomem(u->err);
-    for (size_t i = 0; i < net->n_layers; i++) {
-        Caffe__V1LayerParameter *v1 = net->layers[i];
-        if (v1->layer)
-            return fail_at(u, net_place(u, "layers", i), Q8_EUNSUPPORTED, v1->layer->name,
-                           "a V0 network (layers { layer { ... } }) is not supported: upgrade it "
-                           "with Caffe's upgrade_net_proto_text first");
-        Caffe__LayerParameter *layer = new_layer(u);
-        if (!layer || !move_fields(u, &v1->base, &layer->base))
-            return q8_fail_nomem(u->err);
-        layer->type = q8_arena_strdup(u->arena, v1_type_name(v1->type));
-        if (!layer->type)
-            return q8_fail_nomem(u->err);
-        net->layer[i] = layer;
-    }
+    for (size_t i = 0; i < net->n_layers && !code; i++)
+        code = upgrade_layer(u, net->layers[i], &net->layer[i]);
     net->n_layer = net->n_layers;
     net->n_layers = 0;
-    return Q8_OK;
+    return code;
 }
 
 /* --- inputs in the header --------------------------------------------------------------------- */
@@ -159,7 +253,7 @@ static q8_code upgrade_v1(struct upgrade *u)
 enum { LEGACY_DIMS = 4 };
 
 /* Four of the header's input_dim. */
-static Caffe__BlobShape *legacy_shape(struct upgrade *u, size_t input)
+static Caffe__BlobShape *legacy_shape(const q8_upgrade *u, size_t input)
 {
     Caffe__BlobShape *shape = q8_arena_alloc(u->arena, sizeof(*shape));
     int64_t *dim = q8_arena_array(u->arena, LEGACY_DIMS, sizeof(*dim));
@@ -181,7 +275,7 @@ static Caffe__BlobShape *legacy_shape(struct upgrade *u, size_t input)
 }
 
 /* One Input layer; NULL when out of memory. */
-static Caffe__LayerParameter *input_layer(struct upgrade *u, size_t input)
+static Caffe__LayerParameter *input_layer(const q8_upgrade *u, size_t input)
 {
     static const char type[] = "Input";
     Caffe__LayerParameter *layer = new_layer(u);
@@ -214,7 +308,7 @@ static Caffe__LayerParameter *input_layer(struct upgrade *u, size_t input)
     return noted ? layer : NULL;
 }
 
-static q8_code check_inputs(struct upgrade *u)
+static q8_code check_inputs(const q8_upgrade *u)
 {
     const Caffe__NetParameter *net = u->net;
     const q8_loc loc = {u->file, net_place(u, "input", 0).line, net_place(u, "input", 0).column};
@@ -228,7 +322,7 @@ static q8_code check_inputs(struct upgrade *u)
     return Q8_OK;
 }
 
-static q8_code upgrade_inputs(struct upgrade *u)
+static q8_code upgrade_inputs(const q8_upgrade *u)
 {
     Caffe__NetParameter *net = u->net;
     const q8_code code = check_inputs(u);
@@ -250,15 +344,17 @@ static q8_code upgrade_inputs(struct upgrade *u)
     return Q8_OK;
 }
 
-q8_code q8_caffe_upgrade(Caffe__NetParameter *net, q8_places *places, const char *file,
-                         q8_arena *arena, q8_err *err)
+q8_code q8_caffe_upgrade(const q8_upgrade *u)
 {
-    struct upgrade u = {net, places, file, arena, err};
-    if (net->n_layer && net->n_layers)
-        return fail_at(&u, net_place(&u, "layers", 0), Q8_EFORMAT, NULL,
+    const Caffe__NetParameter *net = u->net;
+    if (net->n_layer && net->n_layers) {
+        const q8_place place = net_place(u, "layers", 0);
+        const q8_loc loc = {u->file, place.line, place.column};
+        return q8_fail(u->err, Q8_EFORMAT, &loc, NULL,
                        "both 'layer' and the older 'layers' are used: the file mixes two formats");
-    q8_code code = net->n_layers ? upgrade_v1(&u) : Q8_OK;
+    }
+    q8_code code = net->n_layers ? upgrade_layers(u) : respell_types(u);
     if (!code && net->n_input)
-        code = upgrade_inputs(&u);
+        code = upgrade_inputs(u);
     return code;
 }

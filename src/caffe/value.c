@@ -217,6 +217,13 @@ static q8_code read_enum(q8_lexer *lx, const ProtobufCFieldDescriptor *f, int32_
     return q8_lex_next(lx);
 }
 
+bool q8_value_is_bare(const q8_lexer *lexer, const ProtobufCFieldDescriptor *field)
+{
+    const q8_token_kind kind = lexer->token.kind;
+    return field->type == PROTOBUF_C_TYPE_STRING &&
+           (kind == Q8_TOKEN_NAME || kind == Q8_TOKEN_NUMBER);
+}
+
 /* --- strings ---------------------------------------------------------------------------------- */
 
 static int hex_value(char c)
@@ -312,10 +319,24 @@ static char *put_piece(char *out, const q8_token *token)
     return out;
 }
 
+/* A word or number where the quotes were forgotten. */
+static q8_code read_bare(q8_lexer *lx, ProtobufCBinaryData *value, q8_arena *arena)
+{
+    const q8_token *token = &lx->token;
+    char *text = q8_arena_alloc(arena, token->size + 1);
+    if (!text)
+        return q8_fail_nomem(lx->err);
+    memcpy(text, token->text, token->size);
+    *value = (ProtobufCBinaryData){.len = token->size, .data = (uint8_t *)text};
+    return q8_lex_next(lx);
+}
+
 /* Adjacent strings are one. */
 static q8_code read_string(q8_lexer *lx, const ProtobufCFieldDescriptor *f,
                            ProtobufCBinaryData *value, q8_arena *arena)
 {
+    if (q8_value_is_bare(lx, f))
+        return read_bare(lx, value, arena);
     if (lx->token.kind != Q8_TOKEN_STRING)
         return not_that(lx, f, &lx->token, "a string in quotes");
     size_t room = 1;

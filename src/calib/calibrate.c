@@ -6,13 +6,13 @@
 #include <string.h>
 
 #include "base/thread.h"
-#include "ops/op.h"
+#include "calib/samples.h"
 
-/* A picture that could not be read. */
+/* A sample that could not be read. */
 struct failure {
-    size_t index; /* in the list */
+    size_t index;
     q8_code code;
-    char *text;
+    char *file, *text; /* `file` points into `text`'s memory */
 };
 
 /* One thread's own. */
@@ -27,15 +27,15 @@ struct worker {
 struct job {
     const q8_graph *graph;
     const bool *wanted;
-    const q8_calib_opts *opts;
+    bool strict;
     const q8_env *env;
-    q8_shape input;
-    q8_picture_list list;
+    q8_samples *samples;
+    size_t n_samples;
     q8_exec *exec;
     struct worker *worker;
     int n_workers;
-    atomic_size_t next; /* picture */
-    atomic_size_t end;  /* no picture from here on is wanted any more */
+    atomic_size_t next; /* sample */
+    atomic_size_t end;  /* no sample from here on is wanted any more */
     pthread_mutex_t progress;
     size_t done;
 };
@@ -68,7 +68,7 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
     return Q8_OK;
 }
 
-/* Lowers the end of the list to `to`: all pictures before it are still done, so the first failure
+/* Lowers the end of the list to `to`: all samples before it are still done, so the first failure
  * in list order is found whichever thread is faster. */
 static void end_at(struct job *job, size_t to)
 {
@@ -87,10 +87,13 @@ static q8_code remember(struct worker *w, size_t index, const q8_err *why, q8_er
             return q8_fail_nomem(err);
         w->failure = bigger;
     }
-    char *text = strdup(why->text);
+    const size_t size = strlen(why->text) + 1;
+    char *text = malloc(size + strlen(why->file) + 1);
     if (!text)
         return q8_fail_nomem(err);
-    w->failure[w->n_failures++] = (struct failure){.index = index, .code = why->code, .text = text};
+    memcpy(text, why->text, size);
+    w->failure[w->n_failures++] = (struct failure){
+        .index = index, .code = why->code, .file = strcpy(text + size, why->file), .text = text};
     return Q8_OK;
 }
 
@@ -102,38 +105,35 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     return Q8_OK;
 }
 
-static q8_code run_picture(struct job *job, struct worker *w, const q8_picture *picture,
-                           q8_err *err)
-{
-    const int *dim = job->input.dim;
-    const q8_code code = q8_picture_to_input(picture, &job->opts->preprocess, dim[0], dim[1],
-                                             dim[2], q8_run_input(w->run, 0, 0), err);
-    return code ? code : q8_run_forward(w->run, 1, observe, w, err);
-}
-
-/* The fault is the picture's, not ours or the machine's. */
+/* The fault is the file's, not ours or the machine's. */
 static bool is_unreadable(q8_code code)
 {
     return code == Q8_EIO || code == Q8_EFORMAT || code == Q8_EUNSUPPORTED;
 }
 
-static q8_code do_picture(struct job *job, struct worker *w, size_t index, q8_err *err)
+static q8_code read_sample(const struct job *job, struct worker *w, size_t index, q8_err *err)
 {
-    q8_picture picture = {0};
-    q8_err why = {0};
-    q8_code code = q8_picture_read(&picture, job->list.path[index], &why);
-    if (is_unreadable(code)) {
-        if (job->opts->strict)
-            end_at(job, index);
-        code = remember(w, index, &why, err);
-    } else if (code) {
-        *err = why;
-    } else {
-        code = run_picture(job, w, &picture, err);
-        w->used++;
-    }
-    q8_picture_free(&picture);
+    q8_code code = Q8_OK;
+    for (int i = 0; i < q8_samples_inputs(job->samples) && !code; i++)
+        code = q8_samples_read(job->samples, index, i, q8_run_input(w->run, i, 0), err);
     return code;
+}
+
+static q8_code do_sample(struct job *job, struct worker *w, size_t index, q8_err *err)
+{
+    q8_err why = {0};
+    const q8_code code = read_sample(job, w, index, &why);
+    if (is_unreadable(code)) {
+        if (job->strict)
+            end_at(job, index);
+        return remember(w, index, &why, err);
+    }
+    if (code) {
+        *err = why;
+        return code;
+    }
+    w->used++;
+    return q8_run_forward(w->run, 1, observe, w, err);
 }
 
 static void show_progress(struct job *job)
@@ -142,7 +142,7 @@ static void show_progress(struct job *job)
         return;
     pthread_mutex_lock(&job->progress);
     job->done++;
-    job->env->progress(job->env->user, "calibrate", job->done, job->list.n);
+    job->env->progress(job->env->user, "calibrate", job->done, job->n_samples);
     pthread_mutex_unlock(&job->progress);
 }
 
@@ -160,7 +160,7 @@ static q8_code work(void *user, int index, q8_err *err)
         if (q8_cancelled(job->env))
             code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
         else
-            code = do_picture(job, w, i, err);
+            code = do_sample(job, w, i, err);
         if (!code)
             show_progress(job);
     }
@@ -200,16 +200,16 @@ static q8_code report_failures(const struct job *job, q8_calibration *cal, q8_er
     if (code)
         return code;
     for (size_t i = 0; i < cal->skipped && !code; i++) {
-        const q8_loc loc = {.file = job->list.path[all[i].index]};
-        if (job->opts->strict)
+        const q8_loc loc = {.file = all[i].file};
+        if (job->strict)
             code = q8_fail(err, all[i].code, &loc, NULL, "%s", all[i].text);
         else
             q8_warn(job->env, &loc, NULL, "skipped: %s", all[i].text);
     }
     free(all);
     if (!code && cal->used == 0)
-        code = q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu pictures can be used",
-                       job->list.n);
+        code = q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu samples can be used",
+                       job->n_samples);
     return code;
 }
 
@@ -253,50 +253,21 @@ static void warn_not_finite(const q8_calibration *cal, const q8_graph *graph, co
     }
 }
 
-/* The shape a picture must take. */
-static q8_code find_input(const q8_graph *graph, q8_shape *shape, q8_err *err)
+static q8_code open_job(struct job *job, const q8_calibration_of *what, q8_err *err)
 {
-    const q8_node *input = NULL;
-    int n = 0;
-    for (int i = 0; i < graph->n_nodes; i++)
-        if (strcmp(graph->node[i]->op->type, "Input") == 0) {
-            input = graph->node[i];
-            n++;
-        }
-    if (n == 0)
-        return q8_fail(err, Q8_EMODEL, NULL, NULL, "the network has no input");
-    if (n > 1)
-        return q8_fail(err, Q8_EUNSUPPORTED, NULL, NULL,
-                       "the network has %d inputs; pictures for several inputs are not supported "
-                       "yet",
-                       n);
-    *shape = graph->tensor[input->out[0]].shape;
-    char text[64];
-    if (shape->rank != 3 || (shape->dim[0] != 1 && shape->dim[0] != 3))
-        return q8_fail(err, Q8_EUNSUPPORTED, &input->loc, input->name,
-                       "a picture cannot be an input of %s; it takes 1 or 3 channels x height x "
-                       "width",
-                       q8_shape_text(shape, text));
-    return Q8_OK;
-}
-
-static q8_code open_job(struct job *job, q8_backend_kind backend, q8_err *err)
-{
-    q8_code code = find_input(job->graph, &job->input, err);
+    q8_code code =
+        q8_samples_open(&job->samples, job->graph, what->opts, what->transform, job->env, err);
     if (code)
         return code;
-    code = q8_picture_list_open(&job->list, job->opts->images, job->opts->n_images,
-                                job->opts->limit, err);
-    if (code)
-        return code;
+    job->n_samples = q8_samples_count(job->samples);
     atomic_init(&job->next, 0);
-    atomic_init(&job->end, job->list.n);
+    atomic_init(&job->end, job->n_samples);
     const int threads = job->env && job->env->threads > 0 ? job->env->threads : q8_core_count();
-    job->n_workers = (size_t)threads < job->list.n ? threads : (int)job->list.n;
+    job->n_workers = (size_t)threads < job->n_samples ? threads : (int)job->n_samples;
     job->worker = calloc((size_t)job->n_workers, sizeof(*job->worker));
     if (!job->worker)
         return q8_fail_nomem(err);
-    const q8_exec_opts exec = {.backend = backend, .batch = 1, .wanted = job->wanted};
+    const q8_exec_opts exec = {.backend = what->backend, .batch = 1, .wanted = job->wanted};
     return q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
@@ -311,7 +282,7 @@ static void close_job(struct job *job)
     }
     free(job->worker);
     q8_exec_close(&job->exec);
-    q8_picture_list_close(&job->list);
+    q8_samples_close(&job->samples);
     pthread_mutex_destroy(&job->progress);
 }
 
@@ -323,16 +294,17 @@ static bool any_wanted(const q8_graph *graph, const bool *wanted)
     return false;
 }
 
-q8_code q8_calibration_run(q8_calibration *cal, const q8_graph *graph, const bool *wanted,
-                           const q8_calib_opts *opts, q8_backend_kind backend, const q8_env *env,
+q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
                            q8_err *err)
 {
+    const q8_graph *graph = what->graph;
     memset(cal, 0, sizeof(*cal));
-    if (!any_wanted(graph, wanted))
+    if (!any_wanted(graph, what->wanted))
         return Q8_OK;
-    struct job job = {.graph = graph, .wanted = wanted, .opts = opts, .env = env};
+    struct job job = {
+        .graph = graph, .wanted = what->wanted, .strict = what->opts->strict, .env = env};
     pthread_mutex_init(&job.progress, NULL);
-    q8_code code = open_job(&job, backend, err);
+    q8_code code = open_job(&job, what, err);
     if (!code)
         code = q8_parallel(job.n_workers, work, &job, err);
     if (code)

@@ -1,8 +1,8 @@
-/** One pass over the pictures: decode, run, gather statistics, on every core. */
+/** One pass over the samples: read, run, gather statistics, on every core. */
 #ifndef Q8_CALIB_CALIBRATE_H
 #define Q8_CALIB_CALIBRATE_H
 
-#include "calib/picture.h"
+#include "caffe/net.h"
 #include "calib/stats.h"
 
 /** Statistics of a graph's observed tensors. */
@@ -12,17 +12,25 @@ typedef struct q8_calibration {
     size_t used, skipped;
 } q8_calibration;
 
+/** What is to be observed, and on what. All borrowed. */
+typedef struct q8_calibration_of {
+    const q8_graph *graph;
+    const bool *wanted; /**< by tensor id */
+    const q8_calib_opts *opts;
+    const q8_caffe_transform
+        *transform; /**< what the prototxt says of preprocessing; may be NULL */
+    q8_backend_kind backend;
+} q8_calibration_of;
+
 /**
- * Each thread decodes a picture, runs it and adds to statistics of its own; these are merged at the
- * end. Unreadable pictures are warned about by name, in list order, and counted; with `strict` the
- * first of them is an error. None usable is an error, unless nothing is wanted: then no picture is
+ * Each thread reads a sample, runs it and adds to statistics of its own; these are merged at the
+ * end. Unreadable samples are warned about by file, in list order, and counted; with `strict` the
+ * first of them is an error. None usable is an error, unless nothing is wanted: then no file is
  * looked at. Values that are not finite are warned about, tensor by tensor.
  *
  * The result, warnings and errors do not depend on the number of threads.
- * @param wanted by tensor id
  */
-q8_code q8_calibration_run(q8_calibration *cal, const q8_graph *graph, const bool *wanted,
-                           const q8_calib_opts *opts, q8_backend_kind backend, const q8_env *env,
+q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
                            q8_err *err);
 void q8_calibration_free(q8_calibration *cal);
 

@@ -22,6 +22,9 @@ typedef struct q8_decoder {
     bool (*probe)(const unsigned char *data, size_t size);
     /** On failure the caller frees what `picture` holds. */
     q8_code (*decode)(q8_picture *picture, const q8_encoded *in, q8_err *err);
+    /** The EXIF data in a file, NULL when it has none. NULL itself where the format has no place
+     * for it. */
+    const unsigned char *(*find_exif)(const unsigned char *data, size_t size, size_t *exif_size);
 } q8_decoder;
 
 extern const q8_decoder q8_decode_jpeg, q8_decode_png, q8_decode_webp, q8_decode_bmp, q8_decode_pnm;

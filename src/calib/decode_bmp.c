@@ -308,4 +308,4 @@ static bool probe(const unsigned char *data, size_t size)
 
 static const char *const extensions[] = {"bmp", NULL};
 
-const q8_decoder q8_decode_bmp = {"BMP", extensions, probe, decode};
+const q8_decoder q8_decode_bmp = {"BMP", extensions, probe, decode, NULL};

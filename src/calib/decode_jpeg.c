@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdio.h> /* jpeglib.h needs it before */
 #include <stdlib.h>
+#include <string.h>
 
 #include <jpeglib.h>
 
@@ -131,6 +132,28 @@ static bool probe(const unsigned char *data, size_t size)
     return size >= 3 && data[0] == 0xff && data[1] == 0xd8 && data[2] == 0xff;
 }
 
+/** Segments come one after the other until the picture's own data: 0xff, a kind, a size. */
+static const unsigned char *find_exif(const unsigned char *data, size_t size, size_t *exif_size)
+{
+    enum { APP1 = 0xe1, SOS = 0xda, EOI = 0xd9 };
+    size_t at = 2;
+    while (size - at >= 4 && data[at] == 0xff && data[at + 1] != SOS && data[at + 1] != EOI) {
+        if (data[at + 1] == 0xff) { /* fill bytes may stand in front */
+            at++;
+            continue;
+        }
+        const size_t length = (size_t)(data[at + 2] << 8 | data[at + 3]); /* its own bytes too */
+        if (length < 2 || length > size - at - 2)
+            return NULL;
+        if (data[at + 1] == APP1 && length >= 8 && memcmp(data + at + 4, "Exif\0\0", 6) == 0) {
+            *exif_size = length - 2;
+            return data + at + 4;
+        }
+        at += 2 + length;
+    }
+    return NULL;
+}
+
 static const char *const extensions[] = {"jpg", "jpeg", NULL};
 
-const q8_decoder q8_decode_jpeg = {"JPEG", extensions, probe, decode};
+const q8_decoder q8_decode_jpeg = {"JPEG", extensions, probe, decode, find_exif};

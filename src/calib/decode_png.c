@@ -96,6 +96,24 @@ static bool probe(const unsigned char *data, size_t size)
     return size >= 8 && memcmp(data, "\x89PNG\r\n\x1a\n", 8) == 0;
 }
 
+/** Chunks come one after the other: a size, a kind, the data, a checksum. */
+static const unsigned char *find_exif(const unsigned char *data, size_t size, size_t *exif_size)
+{
+    enum { AROUND = 12 };
+    for (size_t at = 8; size - at >= AROUND;) {
+        const unsigned char *p = data + at;
+        const size_t length = (size_t)p[0] << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+        if (length > size - at - AROUND)
+            return NULL;
+        if (memcmp(p + 4, "eXIf", 4) == 0) {
+            *exif_size = length;
+            return p + 8;
+        }
+        at += AROUND + length;
+    }
+    return NULL;
+}
+
 static const char *const extensions[] = {"png", NULL};
 
-const q8_decoder q8_decode_png = {"PNG", extensions, probe, decode};
+const q8_decoder q8_decode_png = {"PNG", extensions, probe, decode, find_exif};

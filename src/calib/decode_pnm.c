@@ -155,4 +155,4 @@ static bool probe(const unsigned char *data, size_t size)
 
 static const char *const extensions[] = {"ppm", "pgm", "pbm", "pnm", NULL};
 
-const q8_decoder q8_decode_pnm = {"PNM", extensions, probe, decode};
+const q8_decoder q8_decode_pnm = {"PNM", extensions, probe, decode, NULL};

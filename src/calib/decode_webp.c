@@ -56,6 +56,25 @@ static bool probe(const unsigned char *data, size_t size)
     return size >= 12 && memcmp(data, "RIFF", 4) == 0 && memcmp(data + 8, "WEBP", 4) == 0;
 }
 
+/** Chunks come one after the other: a kind, a size, the data, a byte where that makes it even. */
+static const unsigned char *find_exif(const unsigned char *data, size_t size, size_t *exif_size)
+{
+    enum { HEAD = 8 };
+    for (size_t at = 12; size - at >= HEAD;) {
+        const unsigned char *p = data + at;
+        const size_t length = (size_t)p[7] << 24 | (size_t)p[6] << 16 | (size_t)p[5] << 8 | p[4];
+        if (length > size - at - HEAD)
+            return NULL;
+        if (memcmp(p, "EXIF", 4) == 0) {
+            *exif_size = length;
+            return p + HEAD;
+        }
+        at += HEAD + length;
+        at += length % 2 && at < size;
+    }
+    return NULL;
+}
+
 static const char *const extensions[] = {"webp", NULL};
 
-const q8_decoder q8_decode_webp = {"WebP", extensions, probe, decode};
+const q8_decoder q8_decode_webp = {"WebP", extensions, probe, decode, find_exif};

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "calib/decode.h"
+#include "calib/exif.h"
 
 /** No larger file is read: a photo has a few MiB, so this is a mistake. */
 #define Q8_MAX_FILE ((size_t)256 << 20)
@@ -90,6 +91,15 @@ static q8_code fail_unknown(q8_err *err, const q8_encoded *in)
     return q8_picture_fail(err, in, "not a %s picture", formats);
 }
 
+static q8_code turn_upright(q8_picture *picture, const q8_decoder *decoder, const q8_encoded *in,
+                            q8_err *err)
+{
+    size_t size = 0;
+    const unsigned char *exif =
+        decoder->find_exif ? decoder->find_exif(in->data, in->size, &size) : NULL;
+    return exif ? q8_picture_orient(picture, q8_exif_orientation(exif, size), err) : Q8_OK;
+}
+
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err)
 {
@@ -101,7 +111,8 @@ q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned 
     if (!decoder)
         return fail_unknown(err, &in);
     q8_code code = decoder->decode(picture, &in, err);
-    /* Pixels stay as stored; turning them as EXIF says would be done here, for all formats. */
+    if (code == Q8_OK)
+        code = turn_upright(picture, decoder, &in, err);
     if (code != Q8_OK)
         q8_picture_free(picture);
     return code;

@@ -1,4 +1,4 @@
-/** Pictures: finding the files, decoding them by content, making them the network's input. */
+/** Pictures: finding the files, decoding them by content, resizing. */
 #ifndef Q8_CALIB_PICTURE_H
 #define Q8_CALIB_PICTURE_H
 
@@ -14,40 +14,50 @@ typedef struct q8_picture {
 } q8_picture;
 
 /** Decodes JPEG, PNG, WebP, BMP or PPM/PGM/PBM (told apart by content, not by name). Alpha is
- *  dropped, grey becomes equal channels, 16 bits become 8. */
+ *  dropped, grey becomes equal channels, 16 bits become 8, and what EXIF calls up is up. */
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err);
 /** The same from memory; `name` is for messages. */
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err);
 void q8_picture_free(q8_picture *picture);
 
-/**
- * Resizes to width x height bilinearly (half-pixel centres, ncnn's from_pixels_resize arithmetic to
- * the bit), puts channels in order, subtracts the mean and multiplies by the norm.
- * @param out channels x height x width floats
- * @param channels 1 (grey), 3
- */
-q8_code q8_picture_to_input(const q8_picture *picture, const q8_preprocess *pre, int channels,
-                            int height, int width, float *out, q8_err *err);
+/** Turns and mirrors a picture as EXIF's orientation (1 to 8) says. */
+q8_code q8_picture_orient(q8_picture *picture, int orientation, q8_err *err);
 
-/** Bilinear resize of interleaved 8-bit pixels, `channels` of 1, 3 or 4, as ncnn does it. */
+/** A window of a picture that has been scaled. */
+typedef struct q8_window {
+    long long full_width, full_height; /**< what the whole picture is scaled to */
+    long long x, y;                    /**< of the window's corner in that */
+    int width, height;
+} q8_window;
+
+/** Bilinear resize of interleaved 8-bit pixels, `channels` of 1, 3 or 4, with half-pixel centres:
+ * to the bit what ncnn's from_pixels_resize() gives, and a window of that. */
 q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsigned char *dst,
-                           int dst_w, int dst_h, int channels, q8_err *err);
+                           const q8_window *window, int channels, q8_err *err);
 
-/** Paths of calibration pictures. */
+/** Paths of calibration pictures and tensors. */
 typedef struct q8_picture_list {
     char **path;
     size_t n;
 } q8_picture_list;
 
+/** In which order, and whether twice. */
+typedef enum q8_list_order {
+    Q8_LIST_SORTED, /**< by path within a source, duplicates removed */
+    Q8_LIST_PAIRED, /**< folders sorted, list files as written, duplicates kept */
+} q8_list_order;
+
 /**
- * Folders are searched recursively (files whose content is a picture or whose name ends like one),
- * `.txt` files name a picture a line (relative to the list's folder; a second word is ignored),
- * anything else is a picture. Sorted by path within a source, duplicates removed; `limit` > 0 keeps
- * that many, evenly spaced. An empty result is an error that names what was searched.
+ * Folders are searched recursively (files whose content is a picture or an .npy tensor, or whose
+ * name ends like one), `.txt` files name a file a line (relative to the list's folder; a second
+ * word is ignored), anything else is a file itself. An empty result is an error that names what was
+ * searched.
  */
 q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, size_t n_sources,
-                             size_t limit, q8_err *err);
+                             q8_list_order order, q8_err *err);
+/** Does the file hold a tensor rather than a picture? Its name tells, or else its first bytes. */
+bool q8_picture_list_is_tensor(const char *path);
 void q8_picture_list_close(q8_picture_list *list);
 
 #endif

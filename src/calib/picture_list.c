@@ -1,4 +1,4 @@
-/** Finding the calibration pictures: folders, list files, single files. */
+/** Finding the calibration pictures and tensors: folders, list files, single files. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "calib/decode.h"
+#include "calib/npy.h"
 
 /** No larger list file is read. */
 #define Q8_MAX_LIST_FILE ((size_t)64 << 20)
@@ -34,6 +35,7 @@ struct search {
     size_t n;
     struct identity *visited; /**< folders: links may lead to one twice, or in circles */
     size_t n_visited;
+    q8_list_order order;
     q8_err *err;
 };
 
@@ -74,6 +76,17 @@ static bool has_picture_content(const char *path)
     const ssize_t n = read(fd, start, sizeof(start));
     close(fd);
     return n > 0 && q8_decoder_by_content(start, (size_t)n);
+}
+
+static bool ends_with(const char *path, const char *extension)
+{
+    const size_t length = strlen(path), n = strlen(extension);
+    return length > n && strcasecmp(path + length - n, extension) == 0;
+}
+
+bool q8_picture_list_is_tensor(const char *path)
+{
+    return ends_with(path, ".npy") || (!q8_decoder_by_name(path) && q8_npy_is_file(path));
 }
 
 /** Remembers a folder. */
@@ -147,7 +160,8 @@ static q8_code look_at(struct search *s, const char *path)
     if (found && !S_ISREG(st.st_mode))
         return Q8_OK;
     /* A dangling link that is called like a picture stays in the list, to be complained about. */
-    if (!q8_decoder_by_name(path) && !(found && has_picture_content(path)))
+    if (!q8_decoder_by_name(path) && !q8_picture_list_is_tensor(path) &&
+        !(found && has_picture_content(path)))
         return Q8_OK;
     return add(s, path, found ? identity_of(&st) : (struct identity){0});
 }
@@ -215,12 +229,6 @@ static q8_code read_list_file(struct search *s, const char *path)
     return code;
 }
 
-static bool is_list_file(const char *path)
-{
-    const size_t length = strlen(path);
-    return length > 4 && strcasecmp(path + length - 4, ".txt") == 0;
-}
-
 static int compare_paths(const void *a, const void *b)
 {
     return strcmp(((const struct entry *)a)->path, ((const struct entry *)b)->path);
@@ -237,7 +245,7 @@ static q8_code search_source(struct search *s, const char *source)
     if (stat(source, &st) != 0)
         return q8_fail_errno(s->err, source, "find the pictures");
     const bool folder = S_ISDIR(st.st_mode);
-    const bool list_file = !folder && is_list_file(source);
+    const bool list_file = !folder && ends_with(source, ".txt");
     if (folder)
         code = search_folder(s, source, identity_of(&st));
     else if (list_file)
@@ -247,9 +255,10 @@ static q8_code search_source(struct search *s, const char *source)
     if (code != Q8_OK)
         return code;
     if (s->n == before)
-        return q8_fail(s->err, Q8_EINVAL, &loc, NULL, "no pictures in this %s",
+        return q8_fail(s->err, Q8_EINVAL, &loc, NULL, "no pictures or .npy tensors in this %s",
                        folder ? "folder" : "list");
-    qsort(s->entry + before, s->n - before, sizeof(*s->entry), compare_paths);
+    if (folder || s->order == Q8_LIST_SORTED)
+        qsort(s->entry + before, s->n - before, sizeof(*s->entry), compare_paths);
     return Q8_OK;
 }
 
@@ -288,16 +297,6 @@ static void drop_duplicates(struct search *s)
     qsort(s->entry, s->n, sizeof(*s->entry), compare_orders);
 }
 
-/** Keeps the entries in the middle of `limit` equal stretches of the list. */
-static void thin_out(struct search *s, size_t limit)
-{
-    if (limit == 0 || limit >= s->n)
-        return;
-    for (size_t i = 0; i < limit; i++)
-        s->entry[i] = s->entry[(2 * i + 1) * s->n / (2 * limit)];
-    s->n = limit;
-}
-
 /** Copies the paths into one block: the pointers, then the characters. */
 static q8_code copy_paths(q8_picture_list *list, const struct search *s)
 {
@@ -317,18 +316,18 @@ static q8_code copy_paths(q8_picture_list *list, const struct search *s)
 }
 
 q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, size_t n_sources,
-                             size_t limit, q8_err *err)
+                             q8_list_order order, q8_err *err)
 {
     memset(list, 0, sizeof(*list));
     if (n_sources == 0)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "no pictures were given");
-    struct search s = {.arena = q8_arena_open(), .err = err};
+    struct search s = {.arena = q8_arena_open(), .order = order, .err = err};
     q8_code code = s.arena ? Q8_OK : q8_fail_nomem(err);
     for (size_t i = 0; i < n_sources && code == Q8_OK; i++)
         code = search_source(&s, sources[i]);
     if (code == Q8_OK) {
-        drop_duplicates(&s);
-        thin_out(&s, limit);
+        if (order == Q8_LIST_SORTED)
+            drop_duplicates(&s);
         code = copy_paths(list, &s);
     }
     q8_arena_close(&s.arena);

@@ -1,19 +1,27 @@
-/** From a picture to the network's input. */
-#include <stdlib.h>
+#include "calib/preprocess.h"
 
-#include "calib/picture.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "calib/mean.h"
+
+/* --- options ---------------------------------------------------------------------------------- */
 
 /** How many values an option has must fit the channels. */
-static q8_code check_count(const char *what, int n, int channels, q8_err *err)
+static q8_code check_count(const q8_loc *loc, const char *what, int n, int channels, q8_err *err)
 {
     if (n == 0 || n == 1 || n == channels)
         return Q8_OK;
-    return q8_fail(err, Q8_EINVAL, NULL, NULL, "%s has %d values but the input has %d channel%s",
+    return q8_fail(err, Q8_EINVAL, loc, NULL, "%s has %d values but the input has %d channel%s",
                    what, n, channels, channels == 1 ? "" : "s");
 }
 
-static q8_code check(const q8_preprocess *pre, int channels, int height, int width, q8_err *err)
+static q8_code check(const q8_prep *prep, const q8_preprocess *pre, q8_err *err)
 {
+    const int channels = prep->channels, width = prep->width, height = prep->height;
     if (channels != 1 && channels != 3)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "the input has %d channels, pictures give 1 (gray) or 3", channels);
@@ -25,14 +33,196 @@ static q8_code check(const q8_preprocess *pre, int channels, int height, int wid
     if ((pre->pixel == Q8_PIXEL_BGR || pre->pixel == Q8_PIXEL_RGB) && channels == 1)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "%s pixels but the input has 1 channel",
                        pre->pixel == Q8_PIXEL_BGR ? "bgr" : "rgb");
-    q8_code code = check_count("mean", pre->n_mean, channels, err);
-    return code == Q8_OK ? check_count("norm", pre->n_norm, channels, err) : code;
+    if (pre->n_mean && pre->mean_file)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "both values and a file given for the mean");
+    return Q8_OK;
 }
 
-/** The value for channel `c` of a list of 0, 1 or all. */
-static float value_of(const float *v, int n, int c, float none)
+/** Each channel its value of a list of one or all. */
+static void spread(float *to, const float *from, int n, int channels)
 {
-    return n == 0 ? none : v[n == 1 ? 0 : c];
+    for (int c = 0; c < channels; c++)
+        to[c] = from[n == 1 ? 0 : c];
+}
+
+static q8_code set_mean(q8_prep *prep, const q8_loc *loc, const char *what, const float *mean,
+                        int n, q8_err *err)
+{
+    const q8_code code = check_count(loc, what, n, prep->channels, err);
+    if (code == Q8_OK)
+        spread(prep->mean, mean, n, prep->channels);
+    return code;
+}
+
+/* --- the mean's file -------------------------------------------------------------------------- */
+
+/** The middle of a mean picture, as large as the input. */
+static q8_code crop_mean(q8_prep *prep, const q8_mean *mean, q8_arena *arena, q8_err *err)
+{
+    const size_t n = (size_t)prep->width * (size_t)prep->height;
+    float *plane = q8_arena_array(arena, n * (size_t)prep->channels, sizeof(*plane));
+    if (!plane)
+        return q8_fail_nomem(err);
+    prep->mean_plane = plane;
+    const size_t x = (size_t)(mean->width - prep->width) / 2;
+    const size_t y = (size_t)(mean->height - prep->height) / 2;
+    for (int c = 0; c < prep->channels; c++) {
+        const float *from = mean->data + (size_t)c * (size_t)mean->height * (size_t)mean->width;
+        for (int row = 0; row < prep->height; row++, plane += prep->width)
+            memcpy(plane, from + (y + (size_t)row) * (size_t)mean->width + x,
+                   (size_t)prep->width * sizeof(*plane));
+    }
+    return Q8_OK;
+}
+
+static q8_code set_mean_file(q8_prep *prep, const char *path, q8_arena *arena, const q8_env *env,
+                             q8_err *err)
+{
+    q8_mean mean;
+    const q8_loc loc = {.file = path};
+    const q8_code code = q8_mean_read(&mean, path, arena, err);
+    if (code != Q8_OK)
+        return code;
+    if (mean.height == 1 && mean.width == 1)
+        return set_mean(prep, &loc, "the mean", mean.data, mean.channels, err);
+    if (mean.channels != prep->channels)
+        return q8_fail(err, Q8_EINVAL, &loc, NULL,
+                       "the mean has %d channel%s (of %d x %d) but the input has %d", mean.channels,
+                       mean.channels == 1 ? "" : "s", mean.width, mean.height, prep->channels);
+    if (mean.width < prep->width || mean.height < prep->height)
+        return q8_fail(err, Q8_EINVAL, &loc, NULL,
+                       "the mean is of %d x %d, smaller than the input of %d x %d", mean.width,
+                       mean.height, prep->width, prep->height);
+    if (mean.width != prep->width || mean.height != prep->height)
+        q8_note(env, &loc, NULL, "only the middle %d x %d of the mean's %d x %d are used",
+                prep->width, prep->height, mean.width, mean.height);
+    return crop_mean(prep, &mean, arena, err);
+}
+
+/* --- the prototxt's transform_param ----------------------------------------------------------- */
+
+/** `name` as seen from the folder that the prototxt is in. */
+static const char *beside(const char *proto, const char *name, q8_arena *arena)
+{
+    const char *slash = proto ? strrchr(proto, '/') : NULL;
+    if (name[0] == '/' || !slash)
+        return q8_arena_strdup(arena, name);
+    return q8_arena_printf(arena, "%.*s%s", (int)(slash + 1 - proto), proto, name);
+}
+
+static q8_code set_model_mean_file(q8_prep *prep, const q8_caffe_transform *t, q8_arena *arena,
+                                   const q8_env *env, q8_err *err)
+{
+    const char *path = beside(t->loc.file, t->mean_file, arena);
+    if (!path)
+        return q8_fail_nomem(err);
+    if (access(path, R_OK) != 0)
+        return q8_fail(err, Q8_EIO, &t->loc, NULL,
+                       "mean_file '%s': there is no %s; give the mean with --mean", t->mean_file,
+                       path);
+    return set_mean_file(prep, path, arena, env, err);
+}
+
+/** Says in one line what was taken from the prototxt. */
+static void say_taken(const q8_caffe_transform *t, bool mean, bool norm, const q8_env *env)
+{
+    q8_buf text = {0};
+    if (mean && t->mean_file)
+        q8_buf_printf(&text, "mean %s", t->mean_file);
+    else if (mean)
+        q8_buf_printf(&text, "mean");
+    for (int i = 0; mean && !t->mean_file && i < t->n_mean; i++)
+        q8_buf_printf(&text, " %g", (double)t->mean[i]);
+    if (norm)
+        q8_buf_printf(&text, "%snorm %g", mean ? ", " : "", (double)t->scale);
+    if (text.size && !text.failed)
+        q8_note(env, &t->loc, NULL, "taken from transform_param: %s", (const char *)text.data);
+    q8_buf_free(&text);
+}
+
+static q8_code take_from_model(q8_prep *prep, const q8_preprocess *pre, const q8_caffe_transform *t,
+                               q8_arena *arena, const q8_env *env, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    const bool mean = !pre->n_mean && !pre->mean_file && (t->n_mean || t->mean_file);
+    const bool norm = !pre->n_norm && t->scale != 1;
+    if (mean && t->n_mean && t->mean_file)
+        return q8_fail(
+            err, Q8_EMODEL, &t->loc, NULL,
+            "mean_file and mean_value cannot both be given; say with --mean what counts");
+    if (mean && t->mean_file)
+        code = set_model_mean_file(prep, t, arena, env, err);
+    else if (mean)
+        code = set_mean(prep, &t->loc, "mean_value", t->mean, t->n_mean, err);
+    if (norm)
+        spread(prep->norm, &t->scale, 1, prep->channels);
+    if (code == Q8_OK)
+        say_taken(t, mean, norm, env);
+    return code;
+}
+
+q8_code q8_prep_open(q8_prep *prep, const q8_preprocess *pre, const q8_caffe_transform *transform,
+                     const q8_shape *shape, q8_arena *arena, const q8_env *env, q8_err *err)
+{
+    *prep = (q8_prep){
+        .channels = shape->dim[0],
+        .height = shape->dim[1],
+        .width = shape->dim[2],
+        .rgb = pre->pixel == Q8_PIXEL_RGB,
+        .resize = (int)pre->resize,
+        .norm = {1, 1, 1, 1},
+    };
+    q8_code code = check(prep, pre, err);
+    if (code == Q8_OK)
+        code = check_count(NULL, "norm", pre->n_norm, prep->channels, err);
+    if (code == Q8_OK && pre->n_norm)
+        spread(prep->norm, pre->norm, pre->n_norm, prep->channels);
+    if (code == Q8_OK && pre->n_mean)
+        code = set_mean(prep, NULL, "mean", pre->mean, pre->n_mean, err);
+    if (code == Q8_OK && pre->mean_file)
+        code = set_mean_file(prep, pre->mean_file, arena, env, err);
+    if (code == Q8_OK && transform && transform->found)
+        code = take_from_model(prep, pre, transform, arena, env, err);
+    return code;
+}
+
+/* --- one picture ------------------------------------------------------------------------------ */
+
+/** Which window of the scaled picture goes to which place of the input. */
+struct placement {
+    q8_window window;
+    int x, y;
+};
+
+/** a * b / c to the nearest, at least 1. */
+static long long scaled(long long a, long long b, long long c)
+{
+    const long long rounded = (2 * a * b + c) / (2 * c);
+    return rounded > 0 ? rounded : 1;
+}
+
+static struct placement place(const q8_prep *prep, int width, int height)
+{
+    struct placement p = {{prep->width, prep->height, 0, 0, prep->width, prep->height}, 0, 0};
+    q8_window *w = &p.window;
+    const bool is_wider =
+        (long long)width * prep->height > (long long)height * prep->width; /* than the input */
+    if (prep->resize == Q8_RESIZE_STRETCH)
+        return p;
+    if (is_wider == (prep->resize == Q8_RESIZE_CROP))
+        w->full_width = scaled(width, prep->height, height);
+    else
+        w->full_height = scaled(height, prep->width, width);
+    if (prep->resize == Q8_RESIZE_CROP) {
+        w->x = (w->full_width - prep->width) / 2;
+        w->y = (w->full_height - prep->height) / 2;
+    } else {
+        w->width = (int)w->full_width;
+        w->height = (int)w->full_height;
+        p.x = (prep->width - w->width) / 2;
+        p.y = (prep->height - w->height) / 2;
+    }
+    return p;
 }
 
 /** ncnn's weights of R, G, B, in 256ths. */
@@ -41,46 +231,69 @@ static int gray_of(const unsigned char *rgb)
     return (77 * rgb[0] + 150 * rgb[1] + 29 * rgb[2]) >> 8;
 }
 
+/** One channel of a row of pixels. */
+static void take_channel(const q8_prep *prep, int channel, const unsigned char *rgb, int n,
+                         float *out)
+{
+    if (prep->channels == 1) {
+        for (int i = 0; i < n; i++)
+            out[i] = (float)gray_of(rgb + 3 * i);
+        return;
+    }
+    const unsigned char *component = rgb + (prep->rgb ? channel : 2 - channel);
+    for (int i = 0; i < n; i++)
+        out[i] = (float)component[3 * i];
+}
+
 /**
  * (x - mean) * norm, each step rounded to fp32, as Caffe's transformer does it. (ncnn's
  * substract_mean_normalize() computes x * norm + (-mean * norm), which can differ in the last bit.)
  */
-static void normalise(const unsigned char *rgb, size_t n, const q8_preprocess *pre, int channels,
+static void normalise(const q8_prep *prep, const unsigned char *rgb, const struct placement *p,
                       float *out)
 {
-    for (int c = 0; c < channels; c++, out += n) {
-        const float mean = value_of(pre->mean, pre->n_mean, c, 0);
-        const float norm = value_of(pre->norm, pre->n_norm, c, 1);
-        const unsigned char *component = rgb + (pre->pixel == Q8_PIXEL_RGB ? c : 2 - c);
-        if (channels == 1) {
-            for (size_t i = 0; i < n; i++)
-                out[i] = ((float)gray_of(rgb + 3 * i) - mean) * norm;
-        } else {
-            for (size_t i = 0; i < n; i++)
-                out[i] = ((float)component[3 * i] - mean) * norm;
+    const int n = p->window.width;
+    for (int c = 0; c < prep->channels; c++) {
+        const float mean = prep->mean[c], norm = prep->norm[c];
+        for (int y = 0; y < p->window.height; y++) {
+            const size_t at =
+                ((size_t)c * (size_t)prep->height + (size_t)(p->y + y)) * (size_t)prep->width +
+                (size_t)p->x;
+            float *row = out + at;
+            take_channel(prep, c, rgb + (size_t)y * (size_t)n * 3, n, row);
+            if (prep->mean_plane) {
+                const float *means = prep->mean_plane + at;
+                for (int x = 0; x < n; x++)
+                    row[x] = (row[x] - means[x]) * norm;
+            } else {
+                for (int x = 0; x < n; x++)
+                    row[x] = (row[x] - mean) * norm;
+            }
         }
     }
 }
 
-q8_code q8_picture_to_input(const q8_picture *picture, const q8_preprocess *pre, int channels,
-                            int height, int width, float *out, q8_err *err)
+q8_code q8_prep_picture(const q8_prep *prep, const q8_picture *picture, float *out, q8_err *err)
 {
     unsigned char *resized = NULL;
     const unsigned char *rgb = picture->rgb;
-    q8_code code = check(pre, channels, height, width, err);
-    if (code != Q8_OK)
-        return code;
-    const size_t n = (size_t)width * (size_t)height;
-    if (picture->width != width || picture->height != height) {
-        resized = malloc(n * 3);
+    q8_code code = Q8_OK;
+    const struct placement p = place(prep, picture->width, picture->height);
+    const q8_window *w = &p.window;
+    if (picture->width != w->width || picture->height != w->height) {
+        resized = malloc((size_t)w->width * (size_t)w->height * 3);
         if (!resized)
             return q8_fail_nomem(err);
-        code = q8_resize_bilinear(picture->rgb, picture->width, picture->height, resized, width,
-                                  height, 3, err);
+        code =
+            q8_resize_bilinear(picture->rgb, picture->width, picture->height, resized, w, 3, err);
         rgb = resized;
     }
+    /* The colour around a letterboxed picture is the mean, so that it becomes 0. */
+    if (w->width != prep->width || w->height != prep->height)
+        memset(out, 0,
+               (size_t)prep->channels * (size_t)prep->height * (size_t)prep->width * sizeof(*out));
     if (code == Q8_OK)
-        normalise(rgb, n, pre, channels, out);
+        normalise(prep, rgb, &p, out);
     free(resized);
     return code;
 }

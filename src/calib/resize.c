@@ -32,11 +32,11 @@ struct resizer {
 
 /** Positions in double, the fraction in float, weights rounded apart: they may add up to one more
  *  than WEIGHT_ONE. */
-static void fill_taps(struct tap *taps, int n_src, int n_dst)
+static void fill_taps(struct tap *taps, int n_src, long long n_full, long long first, int n)
 {
-    const double scale = (double)n_src / n_dst;
-    for (int i = 0; i < n_dst; i++) {
-        float fraction = (float)((i + 0.5) * scale - 0.5);
+    const double scale = (double)n_src / (double)n_full;
+    for (int i = 0; i < n; i++) {
+        float fraction = (float)(((double)(first + i) + 0.5) * scale - 0.5);
         int at = (int)floorf(fraction);
         fraction -= (float)at;
         if (at < 0) {
@@ -116,12 +116,23 @@ static bool is_size(int width, int height)
     return width > 0 && height > 0 && (size_t)width <= Q8_MAX_PIXELS / (size_t)height;
 }
 
-q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsigned char *dst,
-                           int dst_w, int dst_h, int channels, q8_err *err)
+/** Is [first, first + n) within [0, full)? */
+static bool is_within(long long first, int n, long long full)
 {
+    return first >= 0 && full >= n && first <= full - n;
+}
+
+q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsigned char *dst,
+                           const q8_window *window, int channels, q8_err *err)
+{
+    const int dst_w = window->width, dst_h = window->height;
     if (!is_size(src_w, src_h) || !is_size(dst_w, dst_h))
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "cannot resize %d x %d pixels to %d x %d", src_w,
                        src_h, dst_w, dst_h);
+    if (!is_within(window->x, dst_w, window->full_width) ||
+        !is_within(window->y, dst_h, window->full_height))
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "%d x %d pixels do not lie within %lld x %lld",
+                       dst_w, dst_h, window->full_width, window->full_height);
     if (channels != 1 && channels != 3 && channels != 4)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "cannot resize pixels of %d channels", channels);
 
@@ -132,8 +143,8 @@ q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsig
     if (code == Q8_OK) {
         struct tap *const taps_y = taps + dst_w;
         struct resizer r = {src, taps, src_w, dst_w, channels, {{rows, -1}, {rows + n, -1}}};
-        fill_taps(taps, src_w, dst_w);
-        fill_taps(taps_y, src_h, dst_h);
+        fill_taps(taps, src_w, window->full_width, window->x, dst_w);
+        fill_taps(taps_y, src_h, window->full_height, window->y, dst_h);
         for (int y = 0; y < dst_h; y++) {
             fetch_rows(&r, &taps_y[y]);
             mix_rows(r.row[0].v, r.row[1].v, taps_y[y].weight, dst + (size_t)y * n, n);

@@ -27,7 +27,7 @@ q8_code q8_dnnl_compile_deconvolution(const q8_dnnl_job *job, q8_kernel **kernel
 q8_code q8_dnnl_compile_innerproduct(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_pooling(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_activation(const q8_dnnl_job *job, q8_kernel **kernel);
-q8_code q8_dnnl_compile_tanh(const q8_dnnl_job *job, q8_kernel **kernel);
+q8_code q8_dnnl_compile_unary(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_lrn(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_softmax(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel);

@@ -4,7 +4,9 @@
 #include "exec/onednn.h"
 
 #include "ops/pooling.h"
+#include "ops/rows.h"
 #include "ops/simple.h"
+#include "ops/unary.h"
 
 /* One layer in one layout. */
 typedef dnnl_status_t (*describe_fn)(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
@@ -99,10 +101,37 @@ q8_code q8_dnnl_compile_activation(const q8_dnnl_job *job, q8_kernel **kernel)
     return code;
 }
 
-q8_code q8_dnnl_compile_tanh(const q8_dnnl_job *job, q8_kernel **kernel)
+/* The layers that are no activation of ncnn's, as oneDNN computes them. False: it cannot. */
+static bool find_eltwise(const q8_node *node, q8_dnnl_eltwise *eltwise)
 {
-    const q8_dnnl_eltwise tanh = {dnnl_eltwise_tanh, 0, 0};
-    return q8_dnnl_compile_eltwise(job, &tanh, kernel);
+    static const struct {
+        const q8_op *op;
+        q8_dnnl_eltwise eltwise;
+    } functions[] = {
+        {&q8_op_absval, {dnnl_eltwise_abs, 0, 0}}, {&q8_op_bnll, {dnnl_eltwise_soft_relu, 1, 0}},
+        {&q8_op_elu, {dnnl_eltwise_elu, 0, 0}},    {&q8_op_exp, {dnnl_eltwise_exp, 0, 0}},
+        {&q8_op_log, {dnnl_eltwise_log, 0, 0}},    {&q8_op_swish, {dnnl_eltwise_swish, 1, 0}},
+        {&q8_op_tanh, {dnnl_eltwise_tanh, 0, 0}},
+    };
+    size_t i = 0;
+    while (i < sizeof(functions) / sizeof(functions[0]) && functions[i].op != node->op)
+        i++;
+    if (i == sizeof(functions) / sizeof(functions[0]))
+        return false;
+    *eltwise = functions[i].eltwise;
+    if (node->op == &q8_op_elu)
+        eltwise->alpha = ((const q8_elu_attr *)node->attr)->alpha;
+    if (node->op != &q8_op_exp && node->op != &q8_op_log)
+        return true;
+    const q8_log_attr *a = node->attr;
+    return a->base == -1 && a->scale == 1 && a->shift == 0;
+}
+
+q8_code q8_dnnl_compile_unary(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    q8_dnnl_eltwise eltwise;
+    return find_eltwise(job->node, &eltwise) ? q8_dnnl_compile_eltwise(job, &eltwise, kernel)
+                                             : Q8_OK;
 }
 
 /* --- across channels -------------------------------------------------------------------------- */

@@ -1,11 +1,12 @@
 #include "import/import.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define HASH_NONFATAL_OOM 1 /* leaves hh.tbl NULL when out of memory */
 #include <uthash.h>
 
+#include "import/types.h"
+#include "import/weights.h"
 #include "ops/input.h"
 #include "ops/rows.h"
 
@@ -33,6 +34,39 @@ static struct blob *find_blob(const struct importer *imp, const char *name)
 
 /* --- one layer's blobs ------------------------------------------------------------------------ */
 
+static bool makes(const Caffe__LayerParameter *p, const char *blob)
+{
+    for (size_t i = 0; i < p->n_top; i++)
+        if (strcmp(p->top[i], blob) == 0)
+            return true;
+    return false;
+}
+
+/* Nothing before the layer makes its bottom `index`: does anything else? */
+static q8_code no_such_bottom(const q8_caffe_import *im, int index)
+{
+    const char *name = im->param->bottom[index];
+    const q8_loc place = q8_caffe_loc(im->net, im->param, "bottom", index);
+    const q8_loc *loc = place.line ? &place : &im->layer->loc;
+    for (const q8_caffe_layer *l = im->layer; l < im->net->layer + im->net->n_layers; l++)
+        if (makes(l->param, name))
+            return q8_fail(im->err, Q8_EMODEL, loc, im->layer->name,
+                           l == im->layer ? "bottom '%s' is made by the layer itself"
+                                          : "bottom '%s' is made by a later layer, '%s' (line %d): "
+                                            "a layer must come after those it reads",
+                           name, l->name, l->loc.line);
+    for (int i = 0; i < im->net->n_left_out; i++) {
+        const q8_caffe_left_out *l = &im->net->left_out[i];
+        if (makes(l->param, name))
+            return q8_fail(im->err, Q8_EMODEL, loc, im->layer->name,
+                           "bottom '%s' is made by layer '%s' (line %d) only, which is not part of "
+                           "the network in phase TEST",
+                           name, l->name, l->loc.line);
+    }
+    return q8_fail(im->err, Q8_EMODEL, loc, im->layer->name,
+                   "bottom '%s' is not made by any layer before this one", name);
+}
+
 static q8_code connect_bottoms(struct importer *imp)
 {
     q8_caffe_import *im = &imp->im;
@@ -43,11 +77,8 @@ static q8_code connect_bottoms(struct importer *imp)
         return q8_fail_nomem(im->err);
     for (size_t i = 0; i < p->n_bottom; i++) {
         struct blob *blob = find_blob(imp, p->bottom[i]);
-        if (!blob) {
-            const q8_loc loc = q8_caffe_loc(im->net, p, "bottom", (int)i);
-            return q8_fail(im->err, Q8_EMODEL, loc.line ? &loc : &im->layer->loc, im->layer->name,
-                           "bottom '%s' is not made by any layer before this one", p->bottom[i]);
-        }
+        if (!blob)
+            return no_such_bottom(im, (int)i);
         blob->read = true;
         in[i] = blob->tensor;
         shape[i] = im->graph->tensor[blob->tensor].shape;
@@ -136,43 +167,19 @@ static q8_code import_layer(struct importer *imp, const q8_caffe_layer *layer)
     return code;
 }
 
-/* One error that lists every layer this program does not know. */
-static q8_code check_types(const q8_caffe_net *net, q8_err *err)
-{
-    char list[5632] = "";
-    size_t used = 0;
-    int unknown = 0, listed = 0;
-    const q8_caffe_layer *first = NULL;
-    for (int i = 0; i < net->n_layers; i++) {
-        const q8_caffe_layer *layer = &net->layer[i];
-        if (q8_op_by_caffe_type(layer->type))
-            continue;
-        if (unknown++ == 0)
-            first = layer;
-        char line[256];
-        const int length = snprintf(
-            line, sizeof(line), "\n  %.80s:%d: layer '%.60s' has type '%.60s'",
-            layer->loc.file ? layer->loc.file : "", layer->loc.line, layer->name, layer->type);
-        if (used + (size_t)length < sizeof(list)) {
-            memcpy(list + used, line, (size_t)length + 1);
-            used += (size_t)length;
-            listed++;
-        }
-    }
-    if (unknown == 0)
-        return Q8_OK;
-    return q8_fail(err, Q8_EUNSUPPORTED, &first->loc, NULL,
-                   "%d layer%s of a type this program does not know:%s%s", unknown,
-                   unknown == 1 ? "" : "s", list, listed < unknown ? "\n  …" : "");
-}
-
-/* The network's outputs are the blobs that nothing reads, in the order they were made. */
+/* The network's outputs are the blobs that nothing reads, in the order they were made, but for
+ * those that only training read. */
 static q8_code find_outputs(const struct importer *imp)
 {
     q8_graph *graph = imp->im.graph;
     graph->output = q8_arena_array(graph->arena, HASH_COUNT(imp->blobs) + 1, sizeof(int));
     if (!graph->output)
         return q8_fail_nomem(imp->im.err);
+    for (int i = 0; i < imp->im.net->n_unwanted; i++) {
+        struct blob *blob = find_blob(imp, imp->im.net->unwanted[i]);
+        if (blob)
+            blob->read = true;
+    }
     for (const struct blob *b = imp->blobs; b; b = b->hh.next)
         if (!b->read)
             graph->output[graph->n_outputs++] = b->tensor;
@@ -183,72 +190,23 @@ static q8_code find_outputs(const struct importer *imp)
     return Q8_OK;
 }
 
-/* --- weights of the caffemodel ---------------------------------------------------------------- */
-
-static void dims_text(char *text, size_t size, const long long *dim, int n_dim)
-{
-    size_t used = 0;
-    text[0] = '\0';
-    for (int i = 0; i < n_dim && used < size; i++)
-        used += (size_t)snprintf(text + used, size - used, i ? "x%lld" : "%lld", dim[i]);
-}
-
-/* Equal but for dims of 1: legacy blobs are 1x1xMxN, newer forks squeeze. */
-static bool same_dims(const long long *a, int n_a, const long long *b, int n_b)
-{
-    int i = 0, k = 0;
-    for (;;) {
-        while (i < n_a && a[i] == 1)
-            i++;
-        while (k < n_b && b[k] == 1)
-            k++;
-        if (i == n_a || k == n_b)
-            return i == n_a && k == n_b;
-        if (a[i++] != b[k++])
-            return false;
-    }
-}
-
-static q8_code get_blob(void *user, const q8_caffe_layer *layer, int index, const int *dim,
-                        int n_dim, const float **data, q8_err *err)
-{
-    const q8_caffe_net *net = user;
-    const char *model = net->model_path ? net->model_path : "the caffemodel";
-    if (!layer->blob)
-        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name, "%s has no weights for it", model);
-    if (index >= layer->n_blobs)
-        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name,
-                       "blob %d is missing in %s, which has %d for this layer", index, model,
-                       layer->n_blobs);
-    const q8_caffe_blob *blob = &layer->blob[index];
-    long long wanted[Q8_CAFFE_MAX_DIMS];
-    for (int i = 0; i < n_dim; i++)
-        wanted[i] = dim[i];
-    if (!same_dims(blob->dim, blob->n_dim, wanted, n_dim)) {
-        char is[128], should[128];
-        dims_text(is, sizeof(is), blob->dim, blob->n_dim);
-        dims_text(should, sizeof(should), wanted, n_dim);
-        return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name,
-                       "blob %d is %s in %s, but the prototxt needs %s", index, is, model, should);
-    }
-    *data = blob->data;
-    return Q8_OK;
-}
-
 q8_code q8_import_caffe(q8_graph **graph, const q8_caffe_net *net, const q8_import_opts *opts,
                         q8_arena *arena, const q8_env *env, q8_err *err)
 {
-    const q8_weight_source own_blobs = {.user = (void *)net, .get = get_blob};
+    q8_import_weights weights;
+    const q8_weight_source source = {.user = &weights, .get = q8_import_weights_get};
     struct importer imp = {
         .im = {.net = net,
                .graph = q8_graph_new(arena),
                .arena = arena,
                .env = env,
                .err = err,
-               .weights = opts->weights ? opts->weights : &own_blobs},
+               .weights = &source},
         .opts = opts,
     };
-    q8_code code = imp.im.graph ? check_types(net, err) : q8_fail_nomem(err);
+    q8_code code = imp.im.graph ? q8_import_check_types(net, err) : q8_fail_nomem(err);
+    if (!code)
+        code = q8_import_weights_open(&weights, net, opts->weights, arena, err);
     for (int i = 0; !code && i < net->n_layers; i++)
         code = import_layer(&imp, &net->layer[i]);
     if (!code)

@@ -86,7 +86,8 @@ q8_code q8_im_axis(q8_caffe_import *im, const void *message, const char *field, 
     const int index = caffe_axis < 0 ? caffe_axis + caffe_rank : caffe_axis;
     if (index < 0 || index >= caffe_rank)
         return q8_im_fail(im, Q8_EMODEL, message, field,
-                          "axis %d is out of range: the input has %d axes", caffe_axis, caffe_rank);
+                          "axis %d is out of range: the input has %d axes, 0 (the batch) to %d",
+                          caffe_axis, caffe_rank, caffe_rank - 1);
     if (index == 0)
         return q8_im_fail(im, Q8_EUNSUPPORTED, message, field,
                           "axis %d is the batch, which ncnn does not have", caffe_axis);

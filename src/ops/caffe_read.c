@@ -31,8 +31,8 @@ q8_code q8_read_uint(q8_caffe_import *im, const void *message, const char *field
         return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; it must be at least %d", field,
                           (unsigned)value, least);
     if (value > LARGEST)
-        return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u, which cannot be meant", field,
-                          (unsigned)value);
+        return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; it must be at most %d", field,
+                          (unsigned)value, LARGEST);
     *result = (int)value;
     return Q8_OK;
 }

@@ -12,32 +12,38 @@ static const q8_field fields[] = {
     Q8_FIELD_FLOAT(q8_clip_attr, max, 1, FLT_MAX),
 };
 
-static q8_code read_relu6(q8_caffe_import *im, q8_clip_attr *a)
+/* With a slope for negative values a ReLU comes before the limit. */
+static q8_code read_relu6(q8_caffe_import *im)
 {
     const Caffe__ReLU6Parameter *p = im->param->relu6_param;
-    *a = (q8_clip_attr){.min = 0, .max = 6};
-    if (p && p->negative_slope != 0)
-        return q8_im_fail(im, Q8_EUNSUPPORTED, p, "negative_slope",
-                          "a ReLU6 with a negative slope is not supported");
+    const float slope = p ? p->negative_slope : 0;
+    q8_node *relu = slope != 0 ? q8_im_node(im, &q8_op_relu) : NULL;
+    if (slope != 0 && !relu)
+        return q8_im_failed(im);
+    if (relu)
+        ((q8_relu_attr *)relu->attr)->slope = slope;
+    q8_node *clip = relu ? q8_im_chain(im, &q8_op_clip, "limit") : q8_im_node(im, &q8_op_clip);
+    if (!clip)
+        return q8_im_failed(im);
+    *(q8_clip_attr *)clip->attr = (q8_clip_attr){.min = relu ? -FLT_MAX : 0, .max = 6};
     return Q8_OK;
 }
 
-static q8_code read_clip(q8_caffe_import *im, q8_clip_attr *a)
+static q8_code read_clip(q8_caffe_import *im)
 {
     const Caffe__ClipParameter *p = im->param->clip_param;
     if (!p)
         return q8_im_fail(im, Q8_EMODEL, NULL, NULL, "clip_param missing");
-    *a = (q8_clip_attr){.min = p->min, .max = p->max};
+    q8_node *node = q8_im_node(im, &q8_op_clip);
+    if (!node)
+        return q8_im_failed(im);
+    *(q8_clip_attr *)node->attr = (q8_clip_attr){.min = p->min, .max = p->max};
     return Q8_OK;
 }
 
 static q8_code from_caffe(q8_caffe_import *im)
 {
-    q8_node *node = q8_im_node(im, &q8_op_clip);
-    if (!node)
-        return q8_im_failed(im);
-    return strcmp(im->layer->type, "ReLU6") == 0 ? read_relu6(im, node->attr)
-                                                 : read_clip(im, node->attr);
+    return strcmp(im->layer->type, "ReLU6") == 0 ? read_relu6(im) : read_clip(im);
 }
 
 static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)
@@ -83,4 +89,6 @@ const q8_op q8_op_clip = {
     .infer = infer,
     .forward = forward,
     .as_activation = as_activation,
+    .limits = "`Clip` needs `clip_param`. Refused: min above max. A `ReLU6` with a negative slope "
+              "becomes ReLU and Clip.",
 };

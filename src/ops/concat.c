@@ -93,4 +93,6 @@ const q8_op q8_op_concat = {
     .forward = forward,
     .is_identity = is_identity,
     .needs_rank3 = true,
+    .limits = "Any number of inputs of equal size but for one axis, which must not be the batch. "
+              "Refused: both `axis` and `concat_dim`.",
 };

@@ -41,6 +41,9 @@ q8_code q8_deconv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, 
 q8_code q8_deconv_forward(const q8_forward *f, q8_err *err);
 bool q8_deconv_linear(const q8_node *node, const q8_shape *in, q8_linear *view);
 
+/** For op->macs: every weight once per input position. */
+long long q8_deconv_macs(const q8_node *node, const q8_shape *in, const q8_shape *out);
+
 q8_activation *q8_conv_activation(q8_node *node);
 void q8_conv_set_bias(q8_node *node);
 

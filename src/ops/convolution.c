@@ -36,4 +36,9 @@ const q8_op q8_op_convolution = {
     .set_int8 = set_int8,
     /* ncnn takes {c} only for 1x1 kernels, with a complaint on stderr, and in int8 not at all. */
     .needs_rank3 = true,
+    .limits =
+        "Two-dimensional: an input of channels x height x width and `axis: 1`. With more than "
+        "one group it becomes a ConvolutionDepthWise. Refused: three or more kernel sizes, "
+        "groups that do not divide the channels, a kernel that does not fit the padded input. "
+        "`force_nd_im2col` is ignored.",
 };

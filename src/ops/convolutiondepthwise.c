@@ -32,4 +32,7 @@ const q8_op q8_op_convolutiondepthwise = {
     .set_bias = q8_conv_set_bias,
     .set_int8 = set_int8,
     .needs_rank3 = true,
+    .limits =
+        "Any convolution with groups. Of the Caffe types, `num_output` and `group` default to "
+        "the number of input channels. For the rest see Convolution.",
 };

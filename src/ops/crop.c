@@ -1,30 +1,21 @@
 /* A block out of a tensor. Its size is that of a second input, or fixed. */
-#include "ops/caffe_read.h"
-#include "ops/common.h"
+#include "ops/crop.h"
 
 #include <string.h>
 
+#include "ops/caffe_read.h"
+#include "ops/common.h"
 #include "ops/rows.h"
 
-/* Keys of ncnn's Crop; those of three more ways to say the same are refused. */
-typedef struct crop_attr {
-    int offset_w, offset_h, offset_c, offset_d;
-    int out_w, out_h, out_c, out_d; /**< with one input: REST, or a size that is cut at the end */
-    int end_w, end_h, end_c, end_d; /**< with one input: left out at the end */
-    q8_ints starts, ends, axes;
-} crop_attr;
-
-enum { REST = -233 };
-
 static const q8_field fields[] = {
-    Q8_FIELD_INT(crop_attr, offset_w, 0, 0),  Q8_FIELD_INT(crop_attr, offset_h, 1, 0),
-    Q8_FIELD_INT(crop_attr, offset_c, 2, 0),  Q8_FIELD_INT(crop_attr, out_w, 3, 0),
-    Q8_FIELD_INT(crop_attr, out_h, 4, 0),     Q8_FIELD_INT(crop_attr, out_c, 5, 0),
-    Q8_FIELD_INT(crop_attr, end_w, 6, 0),     Q8_FIELD_INT(crop_attr, end_h, 7, 0),
-    Q8_FIELD_INT(crop_attr, end_c, 8, 0),     Q8_FIELD_INTS(crop_attr, starts, 9),
-    Q8_FIELD_INTS(crop_attr, ends, 10),       Q8_FIELD_INTS(crop_attr, axes, 11),
-    Q8_FIELD_INT(crop_attr, offset_d, 13, 0), Q8_FIELD_INT(crop_attr, out_d, 14, 0),
-    Q8_FIELD_INT(crop_attr, end_d, 15, 0),
+    Q8_FIELD_INT(q8_crop_attr, offset_w, 0, 0),  Q8_FIELD_INT(q8_crop_attr, offset_h, 1, 0),
+    Q8_FIELD_INT(q8_crop_attr, offset_c, 2, 0),  Q8_FIELD_INT(q8_crop_attr, out_w, 3, 0),
+    Q8_FIELD_INT(q8_crop_attr, out_h, 4, 0),     Q8_FIELD_INT(q8_crop_attr, out_c, 5, 0),
+    Q8_FIELD_INT(q8_crop_attr, end_w, 6, 0),     Q8_FIELD_INT(q8_crop_attr, end_h, 7, 0),
+    Q8_FIELD_INT(q8_crop_attr, end_c, 8, 0),     Q8_FIELD_INTS(q8_crop_attr, starts, 9),
+    Q8_FIELD_INTS(q8_crop_attr, ends, 10),       Q8_FIELD_INTS(q8_crop_attr, axes, 11),
+    Q8_FIELD_INT(q8_crop_attr, offset_d, 13, 0), Q8_FIELD_INT(q8_crop_attr, out_d, 14, 0),
+    Q8_FIELD_INT(q8_crop_attr, end_d, 15, 0),
 };
 
 /* The attributes of a dim, outermost first, of a tensor of this rank. */
@@ -32,7 +23,7 @@ struct along {
     int offset, out, end;
 };
 
-static struct along attr_along(const crop_attr *a, int rank, int i)
+static struct along attr_along(const q8_crop_attr *a, int rank, int i)
 {
     switch (rank - i) {
     case 1:
@@ -45,16 +36,16 @@ static struct along attr_along(const crop_attr *a, int rank, int i)
 }
 
 /* ncnn takes the size from a second input only where none of these is set. */
-static bool has_size(const crop_attr *a)
+static bool has_size(const q8_crop_attr *a)
 {
     return a->out_w || a->out_h || a->out_c || a->end_w || a->end_h || a->end_c;
 }
 
 static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)
 {
-    const crop_attr *a = node->attr;
+    const q8_crop_attr *a = node->attr;
     if (a->starts.n || a->ends.n || a->axes.n || a->offset_d || a->out_d || a->end_d ||
-        a->offset_w == REST || in->rank > 3)
+        a->offset_w == Q8_CROP_REST || in->rank > 3)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "cropping by lists, by data, or of more than 3 dimensions is not supported");
     if (has_size(a) != (node->n_in == 1))
@@ -68,7 +59,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
         const struct along x = attr_along(a, in->rank, i);
         const long long rest = (long long)in->dim[i] - x.offset - x.end;
         long long size = node->n_in == 2 ? in[1].dim[i] : rest;
-        if (node->n_in == 1 && x.out != REST && x.out < size)
+        if (node->n_in == 1 && x.out != Q8_CROP_REST && x.out < size)
             size = x.out;
         if (x.offset < 0 || x.end < 0 || size < 1 || size > rest)
             return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
@@ -82,7 +73,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
 static q8_code forward(const q8_forward *f, q8_err *err)
 {
     (void)err;
-    const crop_attr *a = f->node->attr;
+    const q8_crop_attr *a = f->node->attr;
     const q8_shape *in = &f->in_shape[0], *out = &f->out_shape[0];
     int in_dim[3] = {1, 1, 1}, dim[3] = {1, 1, 1}, offset[3] = {0};
     for (int i = 0; i < in->rank; i++) {
@@ -127,18 +118,18 @@ static q8_code read_offsets(q8_caffe_import *im, const Caffe__CropParameter *p, 
     return Q8_OK;
 }
 
-static void set_offsets(crop_attr *a, const int *offset, int rank)
+static void set_offsets(q8_crop_attr *a, const int *offset, int rank)
 {
     a->offset_w = offset[rank - 1];
     a->offset_h = rank > 1 ? offset[rank - 2] : 0;
     a->offset_c = rank > 2 ? offset[rank - 3] : 0;
 }
 
-static void set_size(crop_attr *a, const int *size, int rank)
+static void set_size(q8_crop_attr *a, const int *size, int rank)
 {
     a->out_w = size[rank - 1];
-    a->out_h = rank > 1 ? size[rank - 2] : REST;
-    a->out_c = rank > 2 ? size[rank - 3] : REST;
+    a->out_h = rank > 1 ? size[rank - 2] : Q8_CROP_REST;
+    a->out_c = rank > 2 ? size[rank - 3] : Q8_CROP_REST;
 }
 
 static q8_code from_caffe(q8_caffe_import *im)
@@ -156,13 +147,13 @@ static q8_code from_caffe(q8_caffe_import *im)
     q8_node *node = q8_im_node(im, &q8_op_crop);
     if (!node)
         return q8_im_failed(im);
-    crop_attr *a = node->attr;
+    q8_crop_attr *a = node->attr;
     set_offsets(a, offset, in->rank);
     /* ncnn crops every dim to the second input's, also those before the axis: where that is not
      * the same thing, the size is written and the second input is not read. */
     bool by_input = true;
     for (int i = 0; i < in->rank; i++) {
-        size[i] = i < axis ? REST : im->in_shape[1].dim[i];
+        size[i] = i < axis ? Q8_CROP_REST : im->in_shape[1].dim[i];
         by_input &= i >= axis || in->dim[i] == im->in_shape[1].dim[i];
     }
     if (!by_input) {
@@ -179,7 +170,7 @@ const q8_op q8_op_crop = {
     .max_in = 2,
     .min_out = 1,
     .max_out = 1,
-    .attr_size = sizeof(crop_attr),
+    .attr_size = sizeof(q8_crop_attr),
     .fields = fields,
     .n_fields = sizeof(fields) / sizeof(fields[0]),
     .from_caffe = from_caffe,
@@ -187,4 +178,7 @@ const q8_op q8_op_crop = {
     .forward = forward,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
+    .limits = "Two inputs of the same number of axes, at most 4 with the batch; all axes from "
+              "`axis` on are cropped to the second input's size. Refused: cropping the batch, a "
+              "block that reaches past the end.",
 };

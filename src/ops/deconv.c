@@ -42,6 +42,13 @@ bool q8_deconv_linear(const q8_node *node, const q8_shape *in, q8_linear *view)
     return true;
 }
 
+long long q8_deconv_macs(const q8_node *node, const q8_shape *in, const q8_shape *out)
+{
+    const q8_conv_attr *a = node->attr;
+    (void)out;
+    return (long long)a->weight_data_size * (long long)q8_shape_spatial(in);
+}
+
 /* The input row or column that tap `k` of output position `out` reads, -1 when there is none. */
 static int source(int out, int cut, int k, int dilation, int stride, int size)
 {

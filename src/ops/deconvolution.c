@@ -28,4 +28,6 @@ const q8_op q8_op_deconvolution = {
     .activation = q8_conv_activation,
     .set_bias = q8_conv_set_bias,
     .needs_rank3 = true,
+    .macs = q8_deconv_macs,
+    .limits = "As Convolution. With more than one group it becomes a DeconvolutionDepthWise.",
 };

@@ -19,4 +19,6 @@ const q8_op q8_op_deconvolutiondepthwise = {
     .activation = q8_conv_activation,
     .set_bias = q8_conv_set_bias,
     .needs_rank3 = true,
+    .macs = q8_deconv_macs,
+    .limits = "A Caffe `Deconvolution` with groups becomes this.",
 };

@@ -8,6 +8,7 @@
 
 #include "ops/caffe_read.h"
 #include "ops/common.h"
+#include "ops/detection.h"
 #include "ops/rows.h"
 
 typedef struct detectionoutput_attr {
@@ -17,8 +18,6 @@ typedef struct detectionoutput_attr {
     float confidence_threshold;
     float variance[4]; /**< for models without a PriorBox's second row: not used */
 } detectionoutput_attr;
-
-enum { ROW = 6 };
 
 static const q8_field fields[] = {
     Q8_FIELD_INT(detectionoutput_attr, num_class, 0, 0),
@@ -61,67 +60,30 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
                        q8_shape_text(&in[0], loc), q8_shape_text(&in[1], conf), a->num_class,
                        q8_shape_text(prior, boxes));
     }
-    out[0] = (q8_shape){2, {a->keep_top_k, ROW}};
+    out[0] = (q8_shape){2, {a->keep_top_k, Q8_DETECTION_ROW}};
     return Q8_OK;
 }
 
 /* --- forward ------------------------------------------------------------------------------- */
 
-struct box {
-    float left, top, right, bottom;
-};
-
-struct detection {
-    struct box box;
-    float score;
-    int label;
-    int prior;
-};
-
 /* A box given as the offset of its centre and the logarithm of its size relative to a prior box. */
-static struct box decode(const float *loc, const float *prior, const float *variance)
+static q8_box decode(const float *loc, const float *prior, const float *variance)
 {
     const float prior_w = prior[2] - prior[0], prior_h = prior[3] - prior[1];
     const float x = variance[0] * loc[0] * prior_w + (prior[0] + prior[2]) * 0.5f;
     const float y = variance[1] * loc[1] * prior_h + (prior[1] + prior[3]) * 0.5f;
     const float w = expf(variance[2] * loc[2]) * prior_w;
     const float h = expf(variance[3] * loc[3]) * prior_h;
-    return (struct box){x - w * 0.5f, y - h * 0.5f, x + w * 0.5f, y + h * 0.5f};
-}
-
-static float area(const struct box *b)
-{
-    return (b->right - b->left) * (b->bottom - b->top);
-}
-
-/* Boxes without area: 0 / 0 compares false here; ncnn's builds with -ffast-math drop one of them.
- */
-static bool overlap(const struct box *a, const struct box *b, float threshold)
-{
-    const float w = fminf(a->right, b->right) - fmaxf(a->left, b->left);
-    const float h = fminf(a->bottom, b->bottom) - fmaxf(a->top, b->top);
-    const float common = w < 0 || h < 0 ? 0 : w * h;
-    return common / (area(a) + area(b) - common) > threshold;
-}
-
-/* Best score first; equal ones by class and prior, so that the order is a fixed one. */
-static int by_score(const void *first, const void *second)
-{
-    const struct detection *a = first, *b = second;
-    if (a->score != b->score)
-        return a->score > b->score ? -1 : 1;
-    if (a->label != b->label)
-        return a->label < b->label ? -1 : 1;
-    return (a->prior > b->prior) - (a->prior < b->prior);
+    return (q8_box){x - w * 0.5f, y - h * 0.5f, x + w * 0.5f, y + h * 0.5f};
 }
 
 /* Detections of one class into `found`, in order and without overlaps. @return their number */
-static size_t detect_class(const q8_forward *f, int label, struct detection *found)
+static size_t detect_class(const q8_forward *f, int label, q8_detection *found)
 {
     const detectionoutput_attr *a = f->node->attr;
     const int priors = f->in_shape[2].dim[1] / 4;
     const float *prior = f->in[2], *variance = prior + (size_t)priors * 4;
-    size_t n = 0, kept = 0;
+    size_t n = 0;
     for (int i = 0; i < priors; i++) {
         const float *score = f->in[1] + (size_t)i * (size_t)a->num_class;
         /* ncnn does not decode boxes that are background enough. */
@@ -129,34 +91,13 @@ static size_t detect_class(const q8_forward *f, int label, struct detection *fou
             score[0] >= 1.0 - (double)a->confidence_threshold)
             continue;
         const size_t at = (size_t)i * 4;
-        found[n++] = (struct detection){decode(f->in[0] + at, prior + at, variance + at),
-                                        score[label], label, i};
+        found[n++] = (q8_detection){decode(f->in[0] + at, prior + at, variance + at), score[label],
+                                    label, i};
     }
-    qsort(found, n, sizeof(*found), by_score);
+    q8_sort_detections(found, n);
     if (n > (size_t)a->nms_top_k)
         n = (size_t)a->nms_top_k;
-    for (size_t i = 0; i < n; i++) {
-        bool keep = true;
-        for (size_t k = 0; k < kept && keep; k++)
-            keep = !overlap(&found[i].box, &found[k].box, a->nms_threshold);
-        if (keep)
-            found[kept++] = found[i];
-    }
-    return kept;
-}
-
-static void write_rows(const struct detection *found, size_t n, float *out, int rows)
-{
-    for (int i = 0; i < rows; i++, out += ROW) {
-        static const struct detection none = {.label = -1};
-        const struct detection *d = (size_t)i < n ? &found[i] : &none;
-        out[0] = (float)d->label;
-        out[1] = d->score;
-        out[2] = d->box.left;
-        out[3] = d->box.top;
-        out[4] = d->box.right;
-        out[5] = d->box.bottom;
-    }
+    return q8_drop_overlaps(found, n, a->nms_threshold);
 }
 
 static q8_code forward(const q8_forward *f, q8_err *err)
@@ -164,14 +105,14 @@ static q8_code forward(const q8_forward *f, q8_err *err)
     const detectionoutput_attr *a = f->node->attr;
     const size_t priors = (size_t)f->in_shape[2].dim[1] / 4;
     /* infer() has seen that there are so many confidences. */
-    struct detection *found = malloc(priors * (size_t)a->num_class * sizeof(*found));
+    q8_detection *found = malloc(priors * (size_t)a->num_class * sizeof(*found));
     if (!found)
         return q8_fail_nomem(err);
     size_t n = 0;
     for (int label = 1; label < a->num_class; label++)
         n += detect_class(f, label, found + n);
-    qsort(found, n, sizeof(*found), by_score);
-    write_rows(found, n, f->out[0], f->out_shape[0].dim[0]);
+    q8_sort_detections(found, n);
+    q8_write_detections(found, n, f->out[0], (size_t)f->out_shape[0].dim[0]);
     free(found);
     return Q8_OK;
 }
@@ -246,4 +187,8 @@ const q8_op q8_op_detectionoutput = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .limits = "Locations, confidences and prior boxes, with class 0 as the background. Refused: "
+              "`share_location: false`, another background class, any `code_type` but CENTER_SIZE, "
+              "`variance_encoded_in_target`, an `eta` other than 1. `save_output_param` and "
+              "visualising are ignored. A missing `confidence_threshold` lets every box through.",
 };

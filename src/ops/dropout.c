@@ -70,4 +70,6 @@ const q8_op q8_op_dropout = {
     .forward = forward,
     .as_affine = as_affine,
     .is_identity = is_identity,
+    .limits = "Dropped: it does nothing when a network is used. With a fork's `scale_train: false` "
+              "it multiplies by 1 - `dropout_ratio`.",
 };

@@ -58,4 +58,6 @@ const q8_op q8_op_flatten = {
     .infer = infer,
     .forward = q8_copy_forward,
     .is_identity = q8_same_shape,
+    .limits = "Any range of axes but the batch; all of them become a Flatten, some of them a "
+              "Reshape.",
 };

@@ -185,4 +185,5 @@ const q8_op q8_op_innerproduct = {
     .activation = activation,
     .set_bias = set_bias,
     .set_int8 = set_int8,
+    .limits = "`axis: 1`; `transpose` is undone when the weights are read.",
 };

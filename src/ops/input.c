@@ -29,8 +29,8 @@ static q8_code read_shape(q8_caffe_import *im, const Caffe__BlobShape *shape, q8
         const long long dim = shape->dim[i + 1];
         const bool may_be_open = rank == 3 && i > 0;
         if (dim > INT_MAX || dim < -1 || (dim <= 0 && !may_be_open))
-            return q8_im_fail(im, Q8_EMODEL, shape, "dim", "dim %zu of the input is %lld", i + 1,
-                              dim);
+            return q8_im_fail(im, Q8_EMODEL, shape, "dim",
+                              "dim %zu of the input is %lld; it must be at least 1", i + 1, dim);
         *dims[rank - 1][i] = dim > 0 ? (int)dim : 0;
     }
     return Q8_OK;
@@ -108,4 +108,8 @@ const q8_op q8_op_input = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .limits =
+        "2 to 4 dims, the batch first, whose size is not kept. A height or width of 0 or -1 "
+        "is taken from `--size`. Also made of the `input:` header of older files, and one for "
+        "each top.",
 };

@@ -110,4 +110,6 @@ const q8_op q8_op_lrn = {
     .infer = infer,
     .forward = forward,
     .needs_rank3 = true,
+    .limits =
+        "An odd `local_size`. `WITHIN_CHANNEL` has k = 1 whatever the file says, as in Caffe.",
 };

@@ -4,6 +4,7 @@
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
+#include "ops/simple.h"
 
 /* How eps keeps the norm from 0. Caffe has the first. */
 enum { EPS_ADDED = 0, EPS_BOUNDS_NORM = 1, EPS_BOUNDS_SUM = 2 };
@@ -101,6 +102,23 @@ static q8_code forward(const q8_forward *f, q8_err *err)
     return Q8_OK;
 }
 
+/* Caffe sees missing axes as axes of 1, which ncnn's layer wants written out. */
+static q8_node *add_nodes(q8_caffe_import *im)
+{
+    const q8_shape *in = &im->in_shape[0];
+    if (in->rank == 3)
+        return q8_im_node(im, &q8_op_normalize);
+    const q8_shape picture = {3, {in->dim[0], in->rank > 1 ? in->dim[1] : 1, 1}};
+    q8_node *before = q8_im_node(im, &q8_op_reshape);
+    q8_node *node = before ? q8_im_chain(im, &q8_op_normalize, "normalize") : NULL;
+    q8_node *after = node ? q8_im_chain(im, &q8_op_reshape, "shape") : NULL;
+    if (!after)
+        return NULL;
+    *(q8_reshape_attr *)before->attr = q8_reshape_to(&picture);
+    *(q8_reshape_attr *)after->attr = q8_reshape_to(in);
+    return node;
+}
+
 static q8_code from_caffe(q8_caffe_import *im)
 {
     const Caffe__NormalizeParameter none = CAFFE__NORMALIZE_PARAMETER__INIT;
@@ -108,10 +126,10 @@ static q8_code from_caffe(q8_caffe_import *im)
     q8_code code = q8_read_one_bottom(im);
     if (code)
         return code;
-    if (im->in_shape[0].rank != 3)
+    if (im->in_shape[0].rank > 3)
         return q8_im_fail(im, Q8_EMODEL, im->param, "bottom",
-                          "Normalize needs an input with channels, height and width");
-    q8_node *node = q8_im_node(im, &q8_op_normalize);
+                          "Normalize of more than channels, height and width is not supported");
+    q8_node *node = add_nodes(im);
     if (!node)
         return q8_im_failed(im);
     normalize_attr *a = node->attr;
@@ -142,4 +160,5 @@ const q8_op q8_op_normalize = {
     .infer = infer,
     .forward = forward,
     .needs_rank3 = true,
+    .limits = "An input of channels, with or without height and width.",
 };

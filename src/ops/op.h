@@ -43,28 +43,29 @@ typedef struct q8_field {
     size_t offset; /**< of an int, float, q8_ints or q8_floats in the attribute struct */
     double value;  /**< default of a number; lists default to empty */
     int same_as;   /**< key whose value is the default instead, -1 none; listed before this one */
+    const char *name; /**< the member's, for the documentation */
 } q8_field;
 
 #define Q8_FIELD_INT(type, member, key, value)                                                     \
     {                                                                                              \
-        key, Q8_INT, offsetof(type, member), value, -1                                             \
+        key, Q8_INT, offsetof(type, member), value, -1, #member                                    \
     }
 #define Q8_FIELD_FLOAT(type, member, key, value)                                                   \
     {                                                                                              \
-        key, Q8_FLOAT, offsetof(type, member), value, -1                                           \
+        key, Q8_FLOAT, offsetof(type, member), value, -1, #member                                  \
     }
 #define Q8_FIELD_INTS(type, member, key)                                                           \
     {                                                                                              \
-        key, Q8_INTS, offsetof(type, member), 0, -1                                                \
+        key, Q8_INTS, offsetof(type, member), 0, -1, #member                                       \
     }
 #define Q8_FIELD_FLOATS(type, member, key)                                                         \
     {                                                                                              \
-        key, Q8_FLOATS, offsetof(type, member), 0, -1                                              \
+        key, Q8_FLOATS, offsetof(type, member), 0, -1, #member                                     \
     }
 /** An int whose default is the value of another key. */
 #define Q8_FIELD_SAME(type, member, key, as)                                                       \
     {                                                                                              \
-        key, Q8_INT, offsetof(type, member), 0, as                                                 \
+        key, Q8_INT, offsetof(type, member), 0, as, #member                                        \
     }
 
 /** One weight in the order of the .bin file. */
@@ -138,6 +139,13 @@ typedef struct q8_op {
     void (*set_int8)(q8_node *node);
     /** ncnn hands a global pooling's result on as {c}, not {c,1,1}; true: this reader minds. */
     bool needs_rank3;
+    /** Multiply-adds for one picture, from the attributes alone (a node may have no weights at
+     * hand); NULL: every weight of the linear view once per element of an output channel, or none
+     * without a linear view. */
+    long long (*macs)(const q8_node *node, const q8_shape *in, const q8_shape *out);
+    /** What of the Caffe layer is refused or ignored, in a few sentences for docs/layers.md; NULL:
+     * nothing. */
+    const char *limits;
 } q8_op;
 
 /** All rows, in ops.def's order. */

@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "ops/rows.h"
@@ -60,16 +61,28 @@ q8_node *q8_node_new(q8_arena *arena, const q8_op *op, const char *name, int n_i
     return node;
 }
 
+/* `max` -1: any number. */
+static q8_code check_count(const q8_node *node, const char *what, int n, int min, int max,
+                           q8_err *err)
+{
+    char range[64];
+    if (n >= min && (max < 0 || n <= max))
+        return Q8_OK;
+    if (max < 0)
+        snprintf(range, sizeof(range), "at least %d", min);
+    else if (max > min)
+        snprintf(range, sizeof(range), "only %d to %d", min, max);
+    else
+        snprintf(range, sizeof(range), "only %d", min);
+    return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s cannot have %d %s, %s",
+                   node->op->type, n, what, range);
+}
+
 static q8_code check_counts(const q8_node *node, q8_err *err)
 {
     const q8_op *op = node->op;
-    if (node->n_in < op->min_in || (op->max_in >= 0 && node->n_in > op->max_in))
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s cannot have %d inputs", op->type,
-                       node->n_in);
-    if (node->n_out < op->min_out || (op->max_out >= 0 && node->n_out > op->max_out))
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s cannot have %d outputs",
-                       op->type, node->n_out);
-    return Q8_OK;
+    q8_code code = check_count(node, "inputs", node->n_in, op->min_in, op->max_in, err);
+    return code ? code : check_count(node, "outputs", node->n_out, op->min_out, op->max_out, err);
 }
 
 q8_code q8_infer_node(q8_graph *graph, q8_node *node, q8_err *err)

@@ -62,4 +62,5 @@ const q8_op q8_op_padding = {
     .forward = forward,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
+    .limits = "Made of average pooling whose windows reach past the padding.",
 };

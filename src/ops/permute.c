@@ -139,4 +139,5 @@ const q8_op q8_op_permute = {
     .forward = forward,
     .is_identity = is_identity,
     .needs_rank3 = true,
+    .limits = "Up to 4 axes with the batch, which must stay first.",
 };

@@ -1,6 +1,8 @@
 /* Max and average pooling. */
 #include "ops/pooling.h"
 
+#include <string.h>
+
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
@@ -357,15 +359,17 @@ static q8_code from_caffe_global(q8_caffe_import *im, const Caffe__PoolingParame
     return Q8_OK;
 }
 
-static q8_code from_caffe(q8_caffe_import *im)
+static q8_code from_caffe_pooling(q8_caffe_import *im)
 {
     const Caffe__PoolingParameter none = CAFFE__POOLING_PARAMETER__INIT;
     const Caffe__PoolingParameter *message = im->param->pooling_param,
                                   *p = message ? message : &none;
     if (p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__MAX &&
         p->pool != CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE)
-        return q8_im_fail(im, Q8_EUNSUPPORTED, message, "pool",
-                          "only MAX and AVE pooling are supported: ncnn has no other");
+        return q8_im_fail(
+            im, Q8_EUNSUPPORTED, message, "pool",
+            "only MAX and AVE pooling are supported: ncnn has no other; train the network "
+            "with one of these");
     q8_code code = q8_read_one_bottom(im);
     if (code)
         return code;
@@ -373,16 +377,24 @@ static q8_code from_caffe(q8_caffe_import *im)
         return q8_im_fail(im, Q8_EMODEL, im->param, "bottom",
                           "pooling needs an input with channels, height and width");
     if (im->n_out > 1)
-        return q8_im_fail(im, Q8_EUNSUPPORTED, im->param, "top",
-                          "a second top (where the maxima were) is not supported");
+        return q8_im_fail(
+            im, Q8_EUNSUPPORTED, im->param, "top",
+            "a second top (where the maxima were) is not supported: ncnn cannot undo a "
+            "max pooling; use Deconvolution, Interp or Upsample of one bottom "
+            "instead of unpooling");
     const int type =
         p->pool == CAFFE__POOLING_PARAMETER__POOL_METHOD__AVE ? Q8_POOL_AVE : Q8_POOL_MAX;
     return p->global_pooling ? from_caffe_global(im, p, type) : from_caffe_windows(im, p, type);
 }
 
+static q8_code from_caffe(q8_caffe_import *im)
+{
+    return strcmp(im->layer->type, "SPP") == 0 ? q8_spp_from_caffe(im) : from_caffe_pooling(im);
+}
+
 const q8_op q8_op_pooling = {
     .type = "Pooling",
-    .caffe_types = (const char *const[]){"Pooling", NULL},
+    .caffe_types = (const char *const[]){"Pooling", "SPP", NULL},
     .min_in = 1,
     .max_in = 1,
     .min_out = 1,
@@ -395,4 +407,11 @@ const q8_op q8_op_pooling = {
     .forward = forward,
     .is_identity = is_identity,
     .needs_rank3 = true,
+    .limits =
+        "MAX and AVE over an input of channels x height x width. The output has Caffe's size: "
+        "rounded up (`round_mode: FLOOR` or `ceil_mode: false`: down), without a last window "
+        "that would start in the padding; padding is written out, and where Caffe counts it "
+        "differently from ncnn a Padding goes before. `SPP` becomes several poolings, "
+        "flattened and joined. Refused: STOCHASTIC, a second output, `global_pooling` with a "
+        "kernel, padding or stride, padding as large as the kernel.",
 };

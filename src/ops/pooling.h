@@ -23,6 +23,9 @@ typedef struct q8_pooling_attr {
     int adaptive, out_w, out_h;
 } q8_pooling_attr;
 
+/** Reads Caffe's SPP, which becomes several Poolings. */
+q8_code q8_spp_from_caffe(struct q8_caffe_import *im);
+
 /** How one dimension is walked over; see q8_pooling_axes(). */
 typedef struct q8_pool_axis {
     int in, kernel, stride;

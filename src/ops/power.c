@@ -76,4 +76,5 @@ const q8_op q8_op_power = {
     .forward = forward,
     .as_affine = as_affine,
     .is_identity = is_identity,
+    .limits = "With `power: 1` it is folded into a neighbouring layer where there is one.",
 };

@@ -80,4 +80,5 @@ const q8_op q8_op_prelu = {
     .infer = infer,
     .forward = forward,
     .as_activation = as_activation,
+    .limits = "A slope per channel, or one for all of them (`channel_shared`).",
 };

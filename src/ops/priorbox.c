@@ -282,4 +282,6 @@ const q8_op q8_op_priorbox = {
     .infer = infer,
     .forward = forward,
     .needs_rank3 = true,
+    .limits = "`max_size` as often as `min_size`, 1 or 4 variances. Refused: both `step` and "
+              "`step_h` or `step_w`, both `img_size` and `img_h` or `img_w`.",
 };

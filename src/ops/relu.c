@@ -54,4 +54,5 @@ const q8_op q8_op_relu = {
     .infer = q8_unary_infer,
     .forward = forward,
     .as_activation = as_activation,
+    .limits = "`negative_slope` makes it leaky.",
 };

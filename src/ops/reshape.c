@@ -225,4 +225,6 @@ const q8_op q8_op_reshape = {
     .infer = infer,
     .forward = q8_copy_forward,
     .is_identity = q8_same_shape,
+    .limits = "2 to 4 dims with the batch, which must stay what it is (0, or the batch spelt out). "
+              "`axis` and `num_axes` are supported. Refused: more than one -1.",
 };

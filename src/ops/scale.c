@@ -26,24 +26,42 @@ static const q8_weight_spec weights[] = {
     {"bias", false, bias_count},
 };
 
+/* Factors that are a tensor; the bias, of the same shape, is a blob in any case. */
+static q8_code scale_by_tensor(q8_caffe_import *im, const q8_affine_place *place, bool bias_term)
+{
+    q8_operand factor = place->operand, bias;
+    int tensor = im->in[0];
+    const bool is_blob = place->kind == Q8_PLACE_DIMS;
+    q8_code code = is_blob ? q8_read_blob_operand(im, 0, "factors", &place->shape, &factor) : Q8_OK;
+    if (!code)
+        code = q8_add_binary(im, bias_term ? "scaled" : NULL, Q8_BINARY_MUL, tensor, factor.tensor,
+                             &tensor);
+    if (code || !bias_term)
+        return code;
+    code = q8_read_blob_operand(im, is_blob ? 1 : 0, "bias", &place->shape, &bias);
+    return code ? code : q8_add_binary(im, NULL, Q8_BINARY_ADD, tensor, bias.tensor, &tensor);
+}
+
 static q8_code from_caffe(q8_caffe_import *im)
 {
     static const Caffe__ScaleParameter defaults = CAFFE__SCALE_PARAMETER__INIT;
     const Caffe__ScaleParameter *written = im->param->scale_param;
     const Caffe__ScaleParameter *p = written ? written : &defaults;
-    bool shared;
-    q8_code code = q8_read_per_channel(im, written, p->axis, p->num_axes, &shared);
+    q8_affine_place place;
+    q8_code code = q8_read_affine_place(im, written, p->axis, p->num_axes, &place);
     if (code)
         return code;
+    if (place.kind == Q8_PLACE_BOTTOM || place.kind == Q8_PLACE_DIMS)
+        return scale_by_tensor(im, &place, p->bias_term);
     q8_node *node = q8_im_node(im, &q8_op_scale);
     if (!node)
         return q8_im_failed(im);
     q8_scale_attr *a = node->attr;
     a->scale_data_size = im->in_shape[0].dim[0];
     a->bias_term = p->bias_term ? 1 : 0;
-    code = q8_read_channel_weight(im, node, 0, 0, shared);
+    code = q8_read_channel_weight(im, node, 0, 0, &place);
     if (!code && a->bias_term)
-        code = q8_read_channel_weight(im, node, 1, 1, shared);
+        code = q8_read_channel_weight(im, node, 1, 1, &place);
     return code;
 }
 
@@ -98,4 +116,7 @@ const q8_op q8_op_scale = {
     .forward = forward,
     .as_affine = as_affine,
     .set_bias = set_bias,
+    .limits = "One or two inputs. A factor per channel or a single one is a Scale; any other "
+              "`axis` and `num_axes`, and a second input, become BinaryOps. A second input of one "
+              "number per channel may be N x C or N x C x 1 x 1.",
 };

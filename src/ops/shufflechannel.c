@@ -73,4 +73,5 @@ const q8_op q8_op_shufflechannel = {
     .forward = forward,
     .is_identity = is_identity,
     .needs_rank3 = true,
+    .limits = "The groups must divide the channels.",
 };

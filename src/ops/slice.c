@@ -1,27 +1,21 @@
 /* Cuts a tensor into several along one axis. */
+#include "ops/slice.h"
+
 #include <string.h>
 
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
 
-typedef struct slice_attr {
-    q8_ints sizes; /**< one per output; REST: an equal share of what is left */
-    int axis;
-    q8_ints indices; /**< ncnn's other way to say where to cut: refused */
-} slice_attr;
-
-enum { REST = -233 };
-
 static const q8_field fields[] = {
-    Q8_FIELD_INTS(slice_attr, sizes, 0),
-    Q8_FIELD_INT(slice_attr, axis, 1, 0),
-    Q8_FIELD_INTS(slice_attr, indices, 2),
+    Q8_FIELD_INTS(q8_slice_attr, sizes, 0),
+    Q8_FIELD_INT(q8_slice_attr, axis, 1, 0),
+    Q8_FIELD_INTS(q8_slice_attr, indices, 2),
 };
 
 static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)
 {
-    const slice_attr *a = node->attr;
+    const q8_slice_attr *a = node->attr;
     int axis;
     q8_code code = q8_node_axis(node, in, a->axis, &axis, err);
     if (code)
@@ -34,7 +28,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
                        a->sizes.n, node->n_out);
     int left = in->dim[axis];
     for (int i = 0; i < node->n_out; i++) {
-        const int size = a->sizes.v[i] == REST ? left / (node->n_out - i) : a->sizes.v[i];
+        const int size = a->sizes.v[i] == Q8_SLICE_REST ? left / (node->n_out - i) : a->sizes.v[i];
         if (size < 1 || size > left)
             return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
                            "output %d would take %d of the %d elements left of %d", i, size, left,
@@ -51,7 +45,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
 
 static q8_code forward(const q8_forward *f, q8_err *err)
 {
-    const slice_attr *a = f->node->attr;
+    const q8_slice_attr *a = f->node->attr;
     int axis;
     q8_code code = q8_node_axis(f->node, &f->in_shape[0], a->axis, &axis, err);
     if (code)
@@ -90,7 +84,7 @@ static q8_code sizes_from_points(q8_caffe_import *im, const Caffe__SliceParamete
         size[i] = (int)(point - from);
         from = point;
     }
-    size[im->n_out - 1] = REST;
+    size[im->n_out - 1] = Q8_SLICE_REST;
     return Q8_OK;
 }
 
@@ -121,7 +115,7 @@ static q8_code from_caffe(q8_caffe_import *im)
     int *size = q8_arena_array(im->arena, (size_t)im->n_out, sizeof(*size));
     if (!size)
         return q8_fail_nomem(im->err);
-    slice_attr *a = node->attr;
+    q8_slice_attr *a = node->attr;
     if ((code = read_axis(im, p, &a->axis)))
         return code;
     const int extent = im->in_shape[0].dim[a->axis];
@@ -132,7 +126,7 @@ static q8_code from_caffe(q8_caffe_import *im)
                           "an axis of %d cannot be cut into %d equal parts", extent, im->n_out);
     else
         for (int i = 0; i < im->n_out; i++)
-            size[i] = REST;
+            size[i] = Q8_SLICE_REST;
     a->sizes = (q8_ints){im->n_out, size};
     return code;
 }
@@ -144,7 +138,7 @@ const q8_op q8_op_slice = {
     .max_in = 1,
     .min_out = 1,
     .max_out = -1,
-    .attr_size = sizeof(slice_attr),
+    .attr_size = sizeof(q8_slice_attr),
     .fields = fields,
     .n_fields = sizeof(fields) / sizeof(fields[0]),
     .from_caffe = from_caffe,
@@ -152,4 +146,7 @@ const q8_op q8_op_slice = {
     .forward = forward,
     .is_identity = is_identity,
     .needs_rank3 = true,
+    .limits =
+        "Cuts at the given points, or into equal parts. Refused: both `axis` and `slice_dim`, "
+        "points that do not rise, slicing the batch.",
 };

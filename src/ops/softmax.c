@@ -87,4 +87,7 @@ const q8_op q8_op_softmax = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .limits =
+        "Any axis but the batch. Refused: an axis of one element of an input whose height and "
+        "width are 1, since ncnn would take the channels.",
 };

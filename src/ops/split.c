@@ -39,4 +39,6 @@ const q8_op q8_op_split = {
     .infer = q8_unary_infer,
     .forward = forward,
     .is_identity = is_identity,
+    .limits = "Dropped when a network is read; put in again where a tensor is read several times, "
+              "when it is written.",
 };

@@ -1,4 +1,7 @@
-/** The layers that are one function of each element. Sigmoid, TanH and Split have no attributes. */
+/**
+ * The layers that are one function of each element. AbsVal, BNLL, Sigmoid, Swish, TanH and Split
+ * have no attributes.
+ */
 #ifndef Q8_OPS_UNARY_H
 #define Q8_OPS_UNARY_H
 
@@ -21,6 +24,20 @@ typedef struct q8_prelu_attr {
 typedef struct q8_power_attr {
     float power, scale, shift;
 } q8_power_attr;
+
+/** alpha * (exp(x) - 1) of negative values */
+typedef struct q8_elu_attr {
+    float alpha;
+} q8_elu_attr;
+
+/** Of Exp, base ^ (shift + scale * x), and Log, log(shift + scale * x) to that base; -1: e */
+typedef struct q8_log_attr {
+    float base, scale, shift;
+} q8_log_attr;
+
+typedef struct q8_threshold_attr {
+    float threshold;
+} q8_threshold_attr;
 
 typedef struct q8_dropout_attr {
     float scale; /**< 1 in every model converted from Caffe */

@@ -31,7 +31,12 @@ q8_code q8_pass_insert_splits(q8_graph *graph, q8_err *err);
  * for users feed it by name. The others become "<name>_<node that made it>". */
 q8_code q8_pass_unique_names(q8_graph *graph, q8_err *err);
 
-/** The ones above: what every imported model goes through. */
+/** ConvolutionDepthWise whose int8 form ncnn miscomputes on x86 (groups of 8, 16, ... outputs)
+ * becomes a Slice, a Convolution per group and a Concat. Only worth it for int8, and before
+ * calibration: each group's input gets a threshold of its own. */
+q8_code q8_pass_split_groups(q8_graph *graph, q8_err *err);
+
+/** What every imported model goes through, of the ones above. */
 q8_code q8_passes_optimise(q8_graph *graph, q8_err *err);
 
 /** A copy that passes may change without touching the original; weights are shared. */

@@ -44,8 +44,7 @@ DEEP = (np.arange(H * W * 4).reshape(H, W, 4) * 41 % 65536).astype(np.uint16)
 
 
 def judge(data):
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)[:, :, ::-1]
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
 
 
 def put(name, data, pixels=None):
@@ -87,9 +86,6 @@ def jpegs():
     put("jpeg_cmyk.jpg", cmyk)
     adobe = cmyk.index(b"Adobe")
     put("jpeg_ycck.jpg", cmyk[: adobe + 11] + b"\2" + cmyk[adobe + 12 :])
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    put("jpeg_exif.jpg", pillow(RGB, "JPEG", quality=90, exif=exif))
     put("jpeg_one.jpg", pillow(RGB[:1, :1], "JPEG"))
     stray = pillow(RGB, "JPEG", quality=90)
     put("jpeg_stray.jpg", stray[:-2] + b"\0\0\0" + stray[-2:])
@@ -278,6 +274,43 @@ def pnms():
     (OUT / "huge.ppm").write_bytes(b"P6 50000 50000 255\n\0\0\0")
 
 
+# --- EXIF ---------------------------------------------------------------------------------------
+
+
+def tiff(orientation, order=">", kind=3):
+    """Two tags, the second of which says which side is up."""
+    mark = b"MM" if order == ">" else b"II"
+    value = struct.pack(order + "H", orientation).ljust(4, b"\0")
+    return (struct.pack(order + "2sHIH", mark, 42, 8, 2)
+            + struct.pack(order + "HHI4s", 0x0100, 3, 1, bytes(4))
+            + struct.pack(order + "HHI4s", 0x0112, kind, 1, value) + bytes(4))
+
+
+def orientations():
+    for i in range(1, 9):
+        order = "<>"[i % 2]
+        jpeg = pillow(RGB, "JPEG", quality=90, exif=b"Exif\0\0" + tiff(i, order))
+        put(f"exif_{i}.jpg", jpeg)
+    # Another APP1 and fill bytes in front of it.
+    start = jpeg.index(b"\xff\xe1")
+    other = b"\xff\xe1" + struct.pack(">H", 12) + b"http://xxx"
+    put("exif_second.jpg", jpeg[:start] + other + b"\xff\xff" + jpeg[start:])
+    png = pillow(RGB, "PNG")
+    exif = chunk(b"eXIf", tiff(6, "<"))
+    put("exif_before.png", png[:33] + exif + png[33:])
+    put("exif_after.png", png[:-12] + exif + png[-12:])
+    put("exif_7.webp", pillow(RGB, "WEBP", lossless=True, exif=tiff(7)))
+    put("exif_8.webp", pillow(RGB, "WEBP", quality=80, exif=b"Exif\0\0" + tiff(8)))
+    # Not to be believed: pixels stay as they are.
+    plain = judge(pillow(RGB, "JPEG", quality=90))
+    whole = tiff(6)
+    for name, data in (("value", tiff(9)), ("zero", tiff(0)), ("type", tiff(6, kind=2)),
+                       ("cut", whole[:28]), ("order", b"IM" + whole[2:]), ("42", whole[:3] + whole[4:]),
+                       ("offset", whole[:4] + b"\xff\xff\xff\xff" + whole[8:]), ("short", whole[:7]),
+                       ("none", b"")):
+        put(f"exif_bad_{name}.jpg", pillow(RGB, "JPEG", quality=90, exif=b"Exif\0\0" + data), plain)
+
+
 # --- resizing -----------------------------------------------------------------------------------
 
 
@@ -312,7 +345,7 @@ def main():
     OUT.mkdir(exist_ok=True)
     for old in OUT.iterdir():
         old.unlink()
-    for make in (jpegs, pngs, webps, bmps, pnms, resizes):
+    for make in (jpegs, pngs, webps, bmps, pnms, orientations, resizes):
         make()
     (OUT / "expected.txt").write_text("\n".join(expected) + "\n")
 

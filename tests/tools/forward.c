@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "exec/exec.h"
 #include "import/import.h"
+#include "ops/rows.h"
 #include "passes/passes.h"
 
 struct dump {
@@ -53,7 +54,7 @@ static q8_code load_inputs(q8_run *run, const q8_graph *graph, char **paths, int
 {
     int input = 0;
     for (int i = 0; i < graph->n_nodes; i++) {
-        if (graph->node[i]->n_in > 0)
+        if (graph->node[i]->op != &q8_op_input)
             continue;
         if (input >= n_paths)
             return q8_fail(err, Q8_EINVAL, NULL, NULL,

@@ -60,7 +60,8 @@ static const struct {
     int index;
     struct range range;
 } special[] = {
-    {"BatchNorm", 1, {0.5f, 1.5f}}, {"BatchNorm", 2, {0.999f, 0.999f}}, {"Scale", 0, {0.7f, 1.3f}},
+    {"BatchNorm", 1, {0.5f, 1.5f}}, {"BatchNorm", 2, {0.999f, 0.999f}},
+    {"Scale", 0, {0.7f, 1.3f}},     {"BN", 3, {0.5f, 1.5f}},
     {"Normalize", 0, {0.7f, 1.3f}}, {"PReLU", 0, {0.05f, 0.45f}},
 };
 
@@ -99,6 +100,22 @@ static Weights__Blob *new_blob(q8_arena *arena, const int *dim, int n_dim, size_
     return blob;
 }
 
+/* Blobs not asked for are left empty: another layer shares its own. */
+static bool put_blob(random_weights *w, Weights__Layer *entry, int index, Weights__Blob *blob)
+{
+    while (entry->n_blobs <= (size_t)index) {
+        Weights__Blob *empty = q8_arena_alloc(w->arena, sizeof(*empty));
+        entry->blobs =
+            q8_arena_grow(w->arena, entry->blobs, entry->n_blobs, sizeof(Weights__Blob *));
+        if (!empty || !entry->blobs)
+            return false;
+        weights__blob__init(empty);
+        entry->blobs[entry->n_blobs++] = empty;
+    }
+    entry->blobs[index] = blob;
+    return true;
+}
+
 static q8_code get(void *user, const q8_caffe_layer *layer, int index, const int *dim, int n_dim,
                    const float **data, q8_err *err)
 {
@@ -113,12 +130,8 @@ static q8_code get(void *user, const q8_caffe_layer *layer, int index, const int
     const size_t count = q8_shape_count(&shape);
     Weights__Layer *entry = w->net.layer[layer - w->layers];
     Weights__Blob *blob = new_blob(w->arena, dim, n_dim, count);
-    if (!blob)
+    if (!blob || !put_blob(w, entry, index, blob))
         return q8_fail_nomem(err);
-    entry->blobs = q8_arena_grow(w->arena, entry->blobs, entry->n_blobs, sizeof(Weights__Blob *));
-    if (!entry->blobs)
-        return q8_fail_nomem(err);
-    entry->blobs[entry->n_blobs++] = blob;
     const struct range range = range_of(layer, index, dim, n_dim);
     const uint64_t seed = seed_of(layer->name, index);
     for (size_t i = 0; i < count; i++)

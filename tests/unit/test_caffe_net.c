@@ -1,6 +1,8 @@
 /* Networks of all generations, rules, and the places of what was upgraded. */
 #include <glob.h>
 
+#include "caffe/text.h"
+#include "caffe/upgrade.h"
 #include "test_caffe_util.h"
 
 static const struct {
@@ -47,17 +49,68 @@ static const struct {
     {"WINDOW_DATA", "WindowData"},
 };
 
+/* Parses and upgrades, and no more: a network of one loss would not outlive the rest. */
+static const Caffe__LayerParameter *upgrade_one(const char *text, struct reading *r)
+{
+    const q8_env env = {.user = r, .warn = keep_warning};
+    *r = (struct reading){.arena = q8_arena_open()};
+    q8_places *places = q8_places_new(r->arena);
+    ProtobufCMessage *message;
+    assert_int_equal(q8_text_parse(&message, &caffe__net_parameter__descriptor, "net.prototxt",
+                                   text, strlen(text), places, r->arena, &env, &r->err),
+                     Q8_OK);
+    Caffe__NetParameter *net = (Caffe__NetParameter *)message;
+    const q8_upgrade upgrade = {net, places, "net.prototxt", r->arena, &env, &r->err};
+    assert_int_equal(q8_caffe_upgrade(&upgrade), Q8_OK);
+    assert_int_equal(net->n_layer, 1);
+    return net->layer[0];
+}
+
 static void v1_types_have_names(void **state)
 {
     (void)state;
     const size_t n = sizeof(v1_types) / sizeof(v1_types[0]);
-    /* All but NONE. */
-    assert_int_equal(n, caffe__v1_layer_parameter__layer_type__descriptor.n_values - 1);
+    assert_int_equal(n, 39); /* all of the enum but NONE */
     for (size_t i = 0; i < n; i++) {
         char text[128];
+        struct reading r;
         snprintf(text, sizeof(text), "layers { type: %s }", v1_types[i].v1);
-        struct reading r = read_good(text);
-        assert_string_equal(r.net->layer[0].type, v1_types[i].type);
+        assert_string_equal(upgrade_one(text, &r)->type, v1_types[i].type);
+        assert_string_equal(r.warnings, "");
+        end_reading(&r);
+    }
+}
+
+static void types_in_odd_spellings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *type, *warning;
+    } cases[] = {
+        {"layers { name: \"c\" type: 4 }", "Convolution", ""},
+        {"layers { name: \"c\" type: \"CONVOLUTION\" }", "Convolution", ""},
+        {"layers { name: \"c\" type: 40 }", "40", ""},
+        {"layers { name: \"c\" type: PRELU }", "PRELU", ""}, /* a fork's */
+        {"layers { name: \"c\" type: \"ReLU\" }", "ReLU",
+         "net.prototxt:1:20: warning: layer 'c': type \"ReLU\" belongs into 'layer { }', not into "
+         "the older 'layers { }'\n"},
+        {"layer { name: \"c\" type: \"INNER_PRODUCT\" }", "InnerProduct",
+         "net.prototxt:1:19: warning: layer 'c': type INNER_PRODUCT belongs into the older 'layers "
+         "{ }'; read as \"InnerProduct\"\n"},
+        {"layer { name: \"c\" type: RELU }", "ReLU",
+         "net.prototxt:1:25: warning: 'type' takes a string in quotes, not 'RELU'\n"
+         "net.prototxt:1:19: warning: layer 'c': type RELU belongs into the older 'layers { }'; "
+         "read as \"ReLU\"\n"},
+        {"layer { name: c type: LRN }", "LRN",
+         "net.prototxt:1:15: warning: 'name' takes a string in quotes, not 'c'\n"
+         "net.prototxt:1:23: warning: 'type' takes a string in quotes, not 'LRN'\n"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct reading r;
+        const Caffe__LayerParameter *layer = upgrade_one(cases[i].text, &r);
+        assert_string_equal(layer->type, cases[i].type);
+        assert_string_equal(layer->name, "c");
+        assert_string_equal(r.warnings, cases[i].warning);
         end_reading(&r);
     }
 }
@@ -86,7 +139,10 @@ static void v1_layers_become_layers(void **state)
     assert_int_equal(p->n_bottom, 2);
     assert_string_equal(p->bottom[1], "more");
     assert_string_equal(p->top[0], "conv");
-    assert_int_equal(p->n_param, 0);
+    assert_int_equal(p->n_param, 1);
+    assert_string_equal(p->param[0]->name, "shared");
+    assert_int_equal(p->param[0]->share_mode, CAFFE__PARAM_SPEC__DIM_CHECK_MODE__PERMISSIVE);
+    assert_place(&r, p, "param", 0, 4, 3);
     assert_int_equal(p->convolution_param->num_output, 96);
     assert_place(&r, p, "", 0, 1, 1);
     assert_place(&r, p, "type", 0, 2, 16);
@@ -103,19 +159,6 @@ static void old_formats_that_are_refused(void **state)
                  "net.prototxt:2:1: error: both 'layer' and the older 'layers' are used: the file "
                  "mixes two formats");
     assert_error("layers { bottom: \"x\" }", "net.prototxt:1:1: error: type missing");
-    assert_error(
-        "layers { type: RELU }\n\n  layers { layer { name: \"c\" type: \"conv\" pad: 1 } }",
-        "net.prototxt:3:3: error: layer 'c': a V0 network (layers { layer { ... } }) is not "
-        "supported: upgrade it with Caffe's upgrade_net_proto_text first");
-    assert_error(
-        "layers { type: \"ReLU\" type: RELU }",
-        "net.prototxt:1:16: error: 'type' takes one of NONE, ACCURACY, BNLL, CONCAT, "
-        "CONVOLUTION, DATA, DROPOUT, EUCLIDEAN_LOSS, FLATTEN, HDF5_DATA, HDF5_OUTPUT, "
-        "IM2COL, IMAGE_DATA, INFOGAIN_LOSS, INNER_PRODUCT, LRN, MULTINOMIAL_LOGISTIC_LOSS, "
-        "POOLING, RELU, SIGMOID, SOFTMAX, SOFTMAX_LOSS, SPLIT, TANH, WINDOW_DATA, ELTWISE, "
-        "POWER, SIGMOID_CROSS_ENTROPY_LOSS, HINGE_LOSS, MEMORY_DATA, ARGMAX, THRESHOLD, "
-        "DUMMY_DATA, SLICE, MVN, ABSVAL, SILENCE, CONTRASTIVE_LOSS, EXP, DECONVOLUTION, not "
-        "\"ReLU\"");
 }
 
 static void header_with_dims(void **state)
@@ -275,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(v1_types_have_names),
+        cmocka_unit_test(types_in_odd_spellings),
         cmocka_unit_test(v1_layers_become_layers),
         cmocka_unit_test(old_formats_that_are_refused),
         cmocka_unit_test(header_with_dims),

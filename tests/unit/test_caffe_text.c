@@ -72,6 +72,22 @@ static void bools_in_all_spellings(void **state)
     end_reading(&r);
 }
 
+static void strings_without_quotes(void **state)
+{
+    (void)state;
+    struct reading r = read_good(LAYER("top: [a, 1] name: conv1"));
+    const Caffe__LayerParameter *p = r.net->layer[0].param;
+    assert_string_equal(p->top[0], "a");
+    assert_string_equal(p->top[1], "1");
+    assert_string_equal(p->name, "conv1");
+    assert_string_equal(r.warnings,
+                        "net.prototxt:1:29: warning: 'top' takes a string in quotes, not 'a'\n"
+                        "net.prototxt:1:32: warning: 'top' takes a string in quotes, not '1'\n"
+                        "net.prototxt:1:41: warning: 'name' takes a string in quotes, not "
+                        "'conv1'\n");
+    end_reading(&r);
+}
+
 static void line_ends_and_marks(void **state)
 {
     (void)state;
@@ -167,7 +183,8 @@ static void refuses_what_is_wrong_at_its_place(void **state)
     } cases[] = {
         {LAYER("input_param 5"), AT(35, "expected '{', not '5'")},
         {LAYER("top \"x\""), AT(27, "expected ':', not \"x\"")},
-        {LAYER("top: x"), AT(28, "'top' takes a string in quotes, not 'x'")},
+        {LAYER("top: ]"), AT(28, "'top' takes a string in quotes, not ']'")},
+        {LAYER("top: a/b"), AT(29, "expected a field's name, not '/'")},
         {LAYER("top: \"\\q\""), AT(28, "a bad \\ escape in a string")},
         {LAYER("top: \"\\0\""), AT(28, "a zero byte in 'top'")},
         {LAYER("top: \"x"), AT(28, "string without a closing \"")},
@@ -304,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_every_kind_of_value),
         cmocka_unit_test(bools_in_all_spellings),
+        cmocka_unit_test(strings_without_quotes),
         cmocka_unit_test(line_ends_and_marks),
         cmocka_unit_test(keeps_the_place_of_every_field),
         cmocka_unit_test(unknown_fields_are_skipped_with_one_warning),

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "calib/preprocess.h"
 #include "ops/input.h"
 #include "ops/rows.h"
 
@@ -44,6 +45,20 @@ static void write_picture(const struct fixture *f, int i, const char *instead)
         for (int k = 0; k < 3 * (SIZE + i) * SIZE; k++)
             fputc((k * k * 7 + i * 31) & 255, file);
     }
+    assert_int_equal(fclose(file), 0);
+}
+
+/* A tensor of one colour that fits the picture of the same number. */
+static void write_tensor(const char *folder, int i, int bytes)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/%02d.npy", folder, i);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fprintf(file, "\x93NUMPY\1%c%c%c%-79s\n", 0, 80, 0,
+            "{'descr': '|u1', 'fortran_order': False, 'shape': (3, 12, 12)}");
+    for (int k = 0; k < bytes; k++)
+        fputc(i, file);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -165,7 +180,9 @@ static q8_code run(struct fixture *f, const struct how *how, q8_calibration *cal
     memset(seen, 0, sizeof(*seen));
     memset(err, 0, sizeof(*err));
     seen->cancel_at = how->cancel_at;
-    return q8_calibration_run(cal, f->graph, f->wanted, &opts, Q8_BACKEND_PLAIN, &env, err);
+    const q8_calibration_of what = {
+        .graph = f->graph, .wanted = f->wanted, .opts = &opts, .backend = Q8_BACKEND_PLAIN};
+    return q8_calibration_run(cal, &what, &env, err);
 }
 
 static void assert_same(const q8_calibration *a, const q8_calibration *b)
@@ -199,7 +216,10 @@ static void test_against_serial(void **state)
     assert_int_equal(seen.done, PICTURES);
     assert_int_equal(seen.total, PICTURES);
     assert_string_equal(seen.warnings, "");
+    q8_prep prep;
     q8_stats want;
+    assert_int_equal(
+        q8_prep_open(&prep, &pre, NULL, &f->graph->tensor[0].shape, f->arena, NULL, &err), Q8_OK);
     assert_int_equal(q8_stats_init(&want, 3, &err), Q8_OK);
     for (int i = 0; i < PICTURES; i++) {
         char path[128];
@@ -207,7 +227,7 @@ static void test_against_serial(void **state)
         q8_picture picture = {0};
         picture_path(f, i, path, sizeof(path));
         assert_int_equal(q8_picture_read(&picture, path, &err), Q8_OK);
-        assert_int_equal(q8_picture_to_input(&picture, &pre, 3, SIZE, SIZE, input, &err), Q8_OK);
+        assert_int_equal(q8_prep_picture(&prep, &picture, input, &err), Q8_OK);
         const q8_view view = {input, 1, {3, {3, SIZE, SIZE}}, 1};
         q8_stats_add(&want, &view);
         q8_picture_free(&picture);
@@ -276,7 +296,7 @@ static void test_none_usable(void **state)
     struct seen seen;
     q8_err err;
     assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EFORMAT);
-    assert_string_equal(err.text, "none of the 23 pictures can be used");
+    assert_string_equal(err.text, "none of the 23 samples can be used");
     assert_null(cal.stats);
 }
 
@@ -347,13 +367,53 @@ static void assert_refused(struct fixture *f, q8_code code, const char *text)
 static void test_inputs_it_cannot_feed(void **state)
 {
     struct fixture *f = *state;
-    add_input(f, (q8_shape){3, {3, SIZE, SIZE}});
-    assert_refused(f, Q8_EUNSUPPORTED, "the network has 2 inputs");
     f->graph->n_nodes = 0;
     assert_refused(f, Q8_EMODEL, "the network has no input");
     q8_arena_close(&f->arena);
     open_graph(f, 2);
-    assert_refused(f, Q8_EUNSUPPORTED, "an input of 2x12x12");
+    assert_refused(f, Q8_EINVAL, "a picture cannot be input 'data' of 2x12x12");
+}
+
+/* Two inputs, the second of tensors: a sample goes when either of its files cannot be read. */
+static void test_two_inputs(void **state)
+{
+    struct fixture *f = *state;
+    char folder[] = "/tmp/test_calibrate_XXXXXX", images[2][128], path[128];
+    assert_non_null(mkdtemp(folder));
+    add_input(f, (q8_shape){3, {3, SIZE, SIZE}});
+    f->graph->tensor[2].name = "other";
+    f->wanted[2] = true;
+    write_picture(f, 3, "P6\nnonsense");
+    for (int i = 0; i < PICTURES; i++)
+        write_tensor(folder, i, i == 11 ? 0 : 3 * SIZE * SIZE);
+    snprintf(images[0], sizeof(images[0]), "other=%s", folder);
+    snprintf(images[1], sizeof(images[1]), "data=%s", f->folder);
+    const char *sources[] = {images[0], images[1]};
+    const q8_calib_opts opts = {.images = sources, .n_images = 2};
+    const q8_calibration_of what = {
+        .graph = f->graph, .wanted = f->wanted, .opts = &opts, .backend = Q8_BACKEND_PLAIN};
+    for (int threads = 1; threads < 9; threads++) {
+        q8_calibration cal;
+        struct seen seen = {0};
+        q8_err err = {0};
+        const q8_env env = {.user = &seen, .warn = on_warn, .threads = threads};
+        if (q8_calibration_run(&cal, &what, &env, &err) != Q8_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(cal.used, PICTURES - 2);
+        assert_int_equal(cal.skipped, 2);
+        const char *second = strstr(seen.warnings, "/11.npy: warning: skipped: truncated");
+        assert_true(second > strstr(seen.warnings, "/03.ppm: warning: skipped: "));
+        /* 0 to 22 without 3 and 11. */
+        assert_true(cal.stats[2]->min == 0 && cal.stats[2]->max == PICTURES - 1);
+        assert_int_equal(cal.stats[2]->hist.zeros, 3 * SIZE * SIZE);
+        assert_int_equal(cal.stats[0]->count, (PICTURES - 2) * 3 * SIZE * SIZE);
+        q8_calibration_free(&cal);
+    }
+    for (int i = 0; i < PICTURES; i++) {
+        snprintf(path, sizeof(path), "%s/%02d.npy", folder, i);
+        unlink(path);
+    }
+    rmdir(folder);
 }
 
 int main(void)
@@ -369,6 +429,7 @@ int main(void)
         TEST(test_only_wanted_tensors),
         TEST(test_not_finite),
         TEST(test_inputs_it_cannot_feed),
+        TEST(test_two_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* Finding pictures: folders, lists, files, limits, links. */
+/* Finding pictures and tensors: folders, lists, files, links. */
 #include "test_picture.h"
 
 #include <ftw.h>
@@ -53,12 +53,13 @@ static int remove_root(void **state)
 }
 
 /* `expected`: names in the root, a space between them. */
-static void check_list(const char *const *sources, size_t n, size_t limit, const char *expected)
+static void check_list(const char *const *sources, size_t n, q8_list_order order,
+                       const char *expected)
 {
     char found[4096] = "";
     q8_picture_list list;
     q8_err err = {0};
-    if (q8_picture_list_open(&list, sources, n, limit, &err) != Q8_OK)
+    if (q8_picture_list_open(&list, sources, n, order, &err) != Q8_OK)
         fail_msg("%s: %s", err.file, err.text);
     for (size_t i = 0; i < list.n; i++) {
         assert_int_equal(strncmp(list.path[i], root, strlen(root)), 0);
@@ -71,16 +72,16 @@ static void check_list(const char *const *sources, size_t n, size_t limit, const
     assert_string_equal(found, expected);
 }
 
-static void check_one(const char *source, size_t limit, const char *expected)
+static void check_one(const char *source, const char *expected)
 {
-    check_list(&source, 1, limit, expected);
+    check_list(&source, 1, Q8_LIST_SORTED, expected);
 }
 
 static void check_error(const char *source, q8_code code, const char *text)
 {
     q8_picture_list list;
     q8_err err = {0};
-    assert_int_equal(q8_picture_list_open(&list, &source, 1, 0, &err), code);
+    assert_int_equal(q8_picture_list_open(&list, &source, 1, Q8_LIST_SORTED, &err), code);
     assert_string_equal(err.file, source);
     assert_string_equal(err.text, text);
     assert_null(list.path);
@@ -104,9 +105,7 @@ static void folders(void **state)
     write_file("f/no_name", "P5 1 1 255 x");
     write_file("f/photo.jpg.bak", "\xff\xd8\xff\xe0");
     write_file("f/jpg", "");
-    check_one(in_root("f"), 0,
-              "f/a.png f/b.JPG f/no_name f/photo.jpg.bak f/sub-d.bmp f/sub/c.webp");
-    check_one(in_root("f/"), 2, "f/b.JPG f/sub-d.bmp");
+    check_one(in_root("f"), "f/a.png f/b.JPG f/no_name f/photo.jpg.bak f/sub-d.bmp f/sub/c.webp");
 }
 
 static void links(void **state)
@@ -123,7 +122,7 @@ static void links(void **state)
     assert_int_equal(symlink("one/a.jpg", in_root("l/same.jpg")), 0);
     assert_int_equal(symlink("nothing", in_root("l/dangling")), 0);
     assert_int_equal(symlink("nothing", in_root("l/dangling.png")), 0);
-    check_one(in_root("l"), 0, "l/dangling.png l/one/a.jpg l/three/z.jpg");
+    check_one(in_root("l"), "l/dangling.png l/one/a.jpg l/three/z.jpg");
 }
 
 static void list_files(void **state)
@@ -138,7 +137,7 @@ static void list_files(void **state)
              "b.jpg 17\r\n\n  a b.jpg  \nmissing.jpg\t3\n%s\nb.jpg 18\nmissing.jpg",
              in_root("other.jpg"));
     write_file("t/list.TXT", text);
-    check_one(in_root("t/list.TXT"), 0, "other.jpg t/a b.jpg t/b.jpg t/missing.jpg");
+    check_one(in_root("t/list.TXT"), "other.jpg t/a b.jpg t/b.jpg t/missing.jpg");
 }
 
 static void sources_in_order_without_duplicates(void **state)
@@ -150,24 +149,37 @@ static void sources_in_order_without_duplicates(void **state)
     write_file("d/x/2.jpg", "");
     write_file("d/3.jpg", "");
     const char *sources[] = {in_root("d/x/2.jpg"), in_root("d"), in_root("d/x")};
-    check_list(sources, 3, 0, "d/x/2.jpg d/3.jpg d/x/1.jpg");
+    check_list(sources, 3, Q8_LIST_SORTED, "d/x/2.jpg d/3.jpg d/x/1.jpg");
 }
 
-static void limits_are_evenly_spaced(void **state)
+/* What goes together is told by position, so nothing may move or go. */
+static void paired_lists_stay_as_written(void **state)
 {
     (void)state;
-    make_folder("n");
-    for (int i = 0; i < 10; i++) {
-        char name[16];
-        snprintf(name, sizeof(name), "n/%d.jpg", i);
-        write_file(name, "");
-    }
-    check_one(in_root("n"), 1, "n/5.jpg");
-    check_one(in_root("n"), 3, "n/1.jpg n/5.jpg n/8.jpg");
-    check_one(in_root("n"), 9,
-              "n/0.jpg n/1.jpg n/2.jpg n/3.jpg n/5.jpg n/6.jpg n/7.jpg n/8.jpg n/9.jpg");
-    check_one(in_root("n"), 11,
-              "n/0.jpg n/1.jpg n/2.jpg n/3.jpg n/4.jpg n/5.jpg n/6.jpg n/7.jpg n/8.jpg n/9.jpg");
+    make_folder("p");
+    write_file("p/a.jpg", "");
+    write_file("p/b.jpg", "");
+    write_file("p/list.txt", "b.jpg\na.jpg\nb.jpg\n");
+    const char *sources[] = {in_root("p/list.txt"), in_root("p")};
+    check_list(sources, 2, Q8_LIST_PAIRED, "p/b.jpg p/a.jpg p/b.jpg p/a.jpg p/b.jpg");
+    check_list(sources, 2, Q8_LIST_SORTED, "p/a.jpg p/b.jpg");
+}
+
+static void tensors(void **state)
+{
+    (void)state;
+    make_folder("y");
+    write_file("y/a.npy", "not one");
+    write_file("y/b.jpg", "\x93NUMPY");
+    write_file("y/c", "\x93NUMPY");
+    write_file("y/d.dat", "NUMPY");
+    check_one(in_root("y"), "y/a.npy y/b.jpg y/c");
+    assert_true(q8_picture_list_is_tensor(in_root("y/a.npy")));
+    assert_false(q8_picture_list_is_tensor(in_root("y/b.jpg")));
+    assert_true(q8_picture_list_is_tensor(in_root("y/c")));
+    assert_false(q8_picture_list_is_tensor(in_root("y/d.dat")));
+    assert_false(q8_picture_list_is_tensor(in_root("y/none")));
+    assert_true(q8_picture_list_is_tensor(in_root("y/none.NPY")));
 }
 
 static void errors(void **state)
@@ -180,20 +192,20 @@ static void errors(void **state)
     assert_non_null(f);
     fwrite("a\0b", 1, 3, f);
     fclose(f);
-    check_error(in_root("e"), Q8_EINVAL, "no pictures in this folder");
-    check_error(in_root("blank.txt"), Q8_EINVAL, "no pictures in this list");
+    check_error(in_root("e"), Q8_EINVAL, "no pictures or .npy tensors in this folder");
+    check_error(in_root("blank.txt"), Q8_EINVAL, "no pictures or .npy tensors in this list");
     check_error(in_root("binary.txt"), Q8_EFORMAT, "not a list of pictures: not a text file");
     check_error(in_root("gone"), Q8_EIO, "cannot find the pictures: No such file or directory");
     q8_picture_list list;
     q8_err err = {0};
-    assert_int_equal(q8_picture_list_open(&list, NULL, 0, 0, &err), Q8_EINVAL);
+    assert_int_equal(q8_picture_list_open(&list, NULL, 0, Q8_LIST_SORTED, &err), Q8_EINVAL);
     if (geteuid() == 0)
         return; /* root reads everything */
     make_folder("e/locked");
     assert_int_equal(chmod(in_root("e/locked"), 0), 0);
     const char *source = in_root("e");
     memset(&err, 0, sizeof(err));
-    assert_int_equal(q8_picture_list_open(&list, &source, 1, 0, &err), Q8_EIO);
+    assert_int_equal(q8_picture_list_open(&list, &source, 1, Q8_LIST_SORTED, &err), Q8_EIO);
     assert_string_equal(err.file, in_root("e/locked"));
 }
 
@@ -204,7 +216,8 @@ int main(void)
         cmocka_unit_test(links),
         cmocka_unit_test(list_files),
         cmocka_unit_test(sources_in_order_without_duplicates),
-        cmocka_unit_test(limits_are_evenly_spaced),
+        cmocka_unit_test(paired_lists_stay_as_written),
+        cmocka_unit_test(tensors),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);

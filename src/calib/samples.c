@@ -1,0 +1,352 @@
+#include "calib/samples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "calib/npy.h"
+#include "calib/preprocess.h"
+#include "ops/rows.h"
+
+/** A picture's file, or a tensor and where it begins in its file. */
+struct item {
+    const char *path;
+    bool tensor;
+    size_t first; /**< element */
+};
+
+struct input {
+    const q8_node *node;
+    const q8_tensor *tensor;
+    q8_picture_list list;
+    struct item *item;
+    size_t n_items;
+    size_t n_pictures;
+    q8_prep prep; /**< when there are pictures */
+};
+
+struct q8_samples {
+    q8_arena *arena;
+    struct input *input;
+    int n_inputs;
+    size_t count;
+};
+
+/** What opening needs. */
+struct opening {
+    q8_samples *samples;
+    const q8_calib_opts *opts;
+    const char **source; /**< of the input at hand; room for all */
+    const q8_env *env;
+    q8_err *err;
+};
+
+/* --- the network's inputs --------------------------------------------------------------------- */
+
+static q8_code find_inputs(q8_samples *s, const q8_graph *graph, q8_err *err)
+{
+    s->input = q8_arena_array(s->arena, (size_t)graph->n_nodes + 1, sizeof(*s->input));
+    if (!s->input)
+        return q8_fail_nomem(err);
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const q8_node *node = graph->node[i];
+        if (node->op == &q8_op_input)
+            s->input[s->n_inputs++] =
+                (struct input){.node = node, .tensor = &graph->tensor[node->out[0]]};
+    }
+    if (s->n_inputs == 0)
+        return q8_fail(err, Q8_EMODEL, NULL, NULL, "the network has no input");
+    return Q8_OK;
+}
+
+/** "'data' (3x227x227), 'info' (3)", from the arena. */
+static const char *list_inputs(const q8_samples *s)
+{
+    const char *text = "";
+    for (int i = 0; text && i < s->n_inputs; i++) {
+        char shape[64];
+        const struct input *in = &s->input[i];
+        text = q8_arena_printf(s->arena, "%s%s'%s' (%s)", text, i ? ", " : "", in->tensor->name,
+                               q8_shape_text(&in->tensor->shape, shape));
+    }
+    return text ? text : "";
+}
+
+/* --- which files are whose -------------------------------------------------------------------- */
+
+/** The path behind "NAME=", NULL when the source does not begin so. */
+static const char *path_behind(const char *source, const char *name)
+{
+    const size_t length = strlen(name);
+    return strncmp(source, name, length) == 0 && source[length] == '=' ? source + length + 1 : NULL;
+}
+
+/** The input that a source is for, by its blob's or its layer's name; -1: none is named. */
+static int named_input(const q8_samples *s, const char *source, const char **path)
+{
+    for (int i = 0; i < s->n_inputs; i++) {
+        *path = path_behind(source, s->input[i].tensor->name);
+        if (!*path)
+            *path = path_behind(source, s->input[i].node->name);
+        if (*path)
+            return i;
+    }
+    *path = source;
+    return -1;
+}
+
+static q8_code fail_unnamed(const q8_samples *s, const char *source, q8_err *err)
+{
+    const char *equals = strchr(source, '=');
+    if (equals)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "'%s': no input is called '%.*s'; there %s %s",
+                       source, (int)(equals - source), source, s->n_inputs == 1 ? "is" : "are",
+                       list_inputs(s));
+    return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                   "'%s': the network has %d inputs, so write INPUT=%s; there are %s", source,
+                   s->n_inputs, source, list_inputs(s));
+}
+
+/** Puts the paths meant for one input into `o->source`. */
+static q8_code choose_sources(struct opening *o, int input, size_t *n)
+{
+    const q8_samples *s = o->samples;
+    *n = 0;
+    for (size_t i = 0; i < o->opts->n_images; i++) {
+        const char *source = o->opts->images[i], *path;
+        const int named = named_input(s, source, &path);
+        if (named < 0 && (s->n_inputs > 1 || (strchr(source, '=') && access(source, F_OK) != 0)))
+            return fail_unnamed(s, source, o->err);
+        if (named == input || named < 0)
+            o->source[(*n)++] = path;
+    }
+    if (*n == 0 && s->n_inputs > 1)
+        return q8_fail(o->err, Q8_EINVAL, NULL, NULL,
+                       "nothing was given for input '%s': write %s=PATH; there are %s",
+                       s->input[input].tensor->name, s->input[input].tensor->name, list_inputs(s));
+    return Q8_OK;
+}
+
+/* --- files to samples ------------------------------------------------------------------------- */
+
+/** How many samples a tensor is: its shape is the input's, perhaps with a count in front. */
+static q8_code count_tensors(const struct input *in, const q8_npy *npy, size_t *n, q8_err *err)
+{
+    const q8_shape *shape = &in->tensor->shape;
+    const int batch = npy->n_dim - shape->rank;
+    bool same = batch == 0 || batch == 1;
+    char text[64], got[Q8_NPY_MAX_DIMS * 21 + 1] = "one number";
+    for (int i = 0; same && i < shape->rank; i++)
+        same = npy->dim[batch + i] == (size_t)shape->dim[i];
+    *n = batch == 1 ? npy->dim[0] : 1;
+    if (same && *n > 0)
+        return Q8_OK;
+    const q8_loc loc = {.file = npy->path};
+    for (int i = 0, used = 0; i < npy->n_dim; i++)
+        used += sprintf(got + used, "%s%zu", i ? "x" : "", npy->dim[i]);
+    q8_shape_text(shape, text);
+    return q8_fail(err, Q8_EINVAL, &loc, NULL,
+                   "a tensor of %s, but input '%s' takes %s, or Nx%s for N samples", got,
+                   in->tensor->name, text, text);
+}
+
+static q8_code add_item(struct opening *o, struct input *in, struct item item)
+{
+    struct item *items = q8_arena_grow(o->samples->arena, in->item, in->n_items, sizeof(*items));
+    if (!items)
+        return q8_fail_nomem(o->err);
+    in->item = items;
+    items[in->n_items++] = item;
+    return Q8_OK;
+}
+
+/** A file that cannot be read is one sample, to be complained about when its turn comes. */
+static q8_code add_tensors(struct opening *o, struct input *in, const char *path)
+{
+    q8_npy npy;
+    size_t n = 1;
+    q8_err unreadable = {0};
+    q8_code code = Q8_OK;
+    if (q8_npy_open(&npy, path, &unreadable) == Q8_OK)
+        code = count_tensors(in, &npy, &n, o->err);
+    q8_npy_close(&npy);
+    const size_t size = q8_shape_count(&in->tensor->shape);
+    for (size_t i = 0; i < n && code == Q8_OK; i++)
+        code = add_item(o, in, (struct item){path, true, i * size});
+    return code;
+}
+
+static q8_code fail_no_picture(const struct input *in, const char *path, q8_err *err)
+{
+    char text[64];
+    const q8_loc loc = {.file = path};
+    return q8_fail(err, Q8_EINVAL, &loc, NULL,
+                   "a picture cannot be input '%s' of %s: that takes 1 or 3 channels x height x "
+                   "width, or .npy tensors",
+                   in->tensor->name, q8_shape_text(&in->tensor->shape, text));
+}
+
+static q8_code add_file(struct opening *o, struct input *in, const char *path)
+{
+    const q8_shape *shape = &in->tensor->shape;
+    if (q8_picture_list_is_tensor(path))
+        return add_tensors(o, in, path);
+    if (shape->rank != 3 || (shape->dim[0] != 1 && shape->dim[0] != 3))
+        return fail_no_picture(in, path, o->err);
+    in->n_pictures++;
+    return add_item(o, in, (struct item){path, false, 0});
+}
+
+static q8_code list_files(struct opening *o, int input)
+{
+    size_t n;
+    struct input *in = &o->samples->input[input];
+    const q8_list_order order = o->samples->n_inputs > 1 ? Q8_LIST_PAIRED : Q8_LIST_SORTED;
+    q8_code code = choose_sources(o, input, &n);
+    if (code == Q8_OK)
+        code = q8_picture_list_open(&in->list, o->source, n, order, o->err);
+    for (size_t i = 0; code == Q8_OK && i < in->list.n; i++)
+        code = add_file(o, in, in->list.path[i]);
+    return code;
+}
+
+static q8_code check_counts(const q8_samples *s, q8_err *err)
+{
+    for (int i = 1; i < s->n_inputs; i++)
+        if (s->input[i].n_items != s->input[0].n_items)
+            return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                           "%zu samples for input '%s' but %zu for '%s': sample i of one belongs "
+                           "to sample i of the other",
+                           s->input[0].n_items, s->input[0].tensor->name, s->input[i].n_items,
+                           s->input[i].tensor->name);
+    return Q8_OK;
+}
+
+/** Keeps the samples in the middle of `limit` equal stretches of the list. */
+static void thin_out(q8_samples *s, size_t limit)
+{
+    const size_t n = s->input[0].n_items;
+    s->count = limit == 0 || limit >= n ? n : limit;
+    for (int k = 0; s->count < n && k < s->n_inputs; k++)
+        for (size_t i = 0; i < s->count; i++)
+            s->input[k].item[i] = s->input[k].item[(2 * i + 1) * n / (2 * s->count)];
+}
+
+/* --- preprocessing ---------------------------------------------------------------------------- */
+
+static bool is_about(const q8_caffe_transform *transform, const struct input *in)
+{
+    return transform && (!transform->input || strcmp(transform->input, in->tensor->name) == 0);
+}
+
+static q8_code open_preps(struct opening *o, const q8_caffe_transform *transform)
+{
+    q8_samples *s = o->samples;
+    const q8_preprocess *pre = &o->opts->preprocess;
+    size_t pictures = 0;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < s->n_inputs && code == Q8_OK; i++) {
+        struct input *in = &s->input[i];
+        pictures += in->n_pictures;
+        if (in->n_pictures)
+            code = q8_prep_open(&in->prep, pre, is_about(transform, in) ? transform : NULL,
+                                &in->tensor->shape, s->arena, o->env, o->err);
+    }
+    if (code == Q8_OK && pictures == 0 && (pre->n_mean || pre->mean_file || pre->n_norm))
+        code = q8_fail(o->err, Q8_EINVAL, NULL, NULL,
+                       "a mean or norm was given, but there are no pictures: .npy tensors are used "
+                       "as they are");
+    return code;
+}
+
+/* --- opening and reading ---------------------------------------------------------------------- */
+
+static q8_code open_all(struct opening *o, const q8_graph *graph,
+                        const q8_caffe_transform *transform)
+{
+    q8_samples *s = o->samples;
+    q8_code code = find_inputs(s, graph, o->err);
+    o->source = q8_arena_array(s->arena, o->opts->n_images + 1, sizeof(*o->source));
+    if (code == Q8_OK && !o->source)
+        code = q8_fail_nomem(o->err);
+    for (int i = 0; code == Q8_OK && i < s->n_inputs; i++)
+        code = list_files(o, i);
+    if (code == Q8_OK)
+        code = check_counts(s, o->err);
+    if (code == Q8_OK)
+        code = open_preps(o, transform);
+    if (code == Q8_OK)
+        thin_out(s, o->opts->limit);
+    return code;
+}
+
+q8_code q8_samples_open(q8_samples **samples, const q8_graph *graph, const q8_calib_opts *opts,
+                        const q8_caffe_transform *transform, const q8_env *env, q8_err *err)
+{
+    q8_samples *s = calloc(1, sizeof(*s));
+    *samples = s;
+    if (!s || !(s->arena = q8_arena_open())) {
+        q8_samples_close(samples);
+        return q8_fail_nomem(err);
+    }
+    struct opening o = {.samples = s, .opts = opts, .env = env, .err = err};
+    const q8_code code = open_all(&o, graph, transform);
+    if (code != Q8_OK)
+        q8_samples_close(samples);
+    return code;
+}
+
+void q8_samples_close(q8_samples **samples)
+{
+    q8_samples *s = *samples;
+    if (!s)
+        return;
+    for (int i = 0; i < s->n_inputs; i++)
+        q8_picture_list_close(&s->input[i].list);
+    q8_arena_close(&s->arena);
+    free(s);
+    *samples = NULL;
+}
+
+size_t q8_samples_count(const q8_samples *samples)
+{
+    return samples->count;
+}
+
+int q8_samples_inputs(const q8_samples *samples)
+{
+    return samples->n_inputs;
+}
+
+static q8_code read_tensor(const struct input *in, const struct item *item, float *out, q8_err *err)
+{
+    q8_npy npy;
+    q8_code code = q8_npy_open(&npy, item->path, err);
+    const size_t n = q8_shape_count(&in->tensor->shape);
+    const q8_loc loc = {.file = item->path};
+    if (code == Q8_OK && (npy.count < n || item->first > npy.count - n))
+        code = q8_fail(err, Q8_EIO, &loc, NULL, "the file has changed");
+    if (code == Q8_OK)
+        code = q8_npy_read(&npy, item->first, n, out, err);
+    q8_npy_close(&npy);
+    return code;
+}
+
+static q8_code read_picture(const struct input *in, const struct item *item, float *out,
+                            q8_err *err)
+{
+    q8_picture picture = {0};
+    q8_code code = q8_picture_read(&picture, item->path, err);
+    if (code == Q8_OK)
+        code = q8_prep_picture(&in->prep, &picture, out, err);
+    q8_picture_free(&picture);
+    return code;
+}
+
+q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out, q8_err *err)
+{
+    const struct input *in = &samples->input[input];
+    const struct item *item = &in->item[index];
+    return item->tensor ? read_tensor(in, item, out, err) : read_picture(in, item, out, err);
+}

@@ -1,0 +1,33 @@
+/**
+ * What calibration runs over. A sample gives every input of the network either a picture, which is
+ * preprocessed, or a tensor of an .npy file, which is used as it is.
+ */
+#ifndef Q8_CALIB_SAMPLES_H
+#define Q8_CALIB_SAMPLES_H
+
+#include "caffe/net.h"
+#include "graph/graph.h"
+
+typedef struct q8_samples q8_samples;
+
+/**
+ * Finds the files of each input and works out the preprocessing.
+ * @param transform what the prototxt says of preprocessing, NULL: nothing
+ */
+q8_code q8_samples_open(q8_samples **samples, const q8_graph *graph, const q8_calib_opts *opts,
+                        const q8_caffe_transform *transform, const q8_env *env, q8_err *err);
+void q8_samples_close(q8_samples **samples);
+
+size_t q8_samples_count(const q8_samples *samples);
+int q8_samples_inputs(const q8_samples *samples);
+
+/**
+ * Reads one input's part of a sample; may be called from many threads. An error that is the file's
+ * fault names it.
+ * @param input counted as in q8_run_input()
+ * @param out as many floats as the input has elements
+ */
+q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out,
+                        q8_err *err);
+
+#endif
