@@ -46,6 +46,7 @@ if(Q8_FUZZ OR Q8_TESTS)
   q8_fuzz_target(caffemodel)
   q8_fuzz_target(ncnn)
   q8_fuzz_target(picture)
+  q8_fuzz_target(mean)
 endif()
 
 # Inputs too large to keep.

@@ -8,7 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
-targets=(prototxt caffemodel ncnn picture)
+targets=(prototxt caffemodel ncnn picture mean)
 minutes=${1:-}
 if ! [[ $minutes =~ ^[0-9]+$ ]] || [ "$minutes" = 0 ]; then
     echo "usage: scripts/fuzz.sh MINUTES [TARGET...]   targets: ${targets[*]}" >&2
@@ -39,6 +39,9 @@ write_dictionary() {
     picture)
         printf '%s\n' IHDR PLTE tRNS IDAT IEND gAMA VP8X VP8L ALPH ANIM EXIF '\xff\xda' '\xff\xc4' '\xff\xd9'
         ;;
+    mean)
+        printf '%s\n' NUMPY descr fortran_order shape True False '<f4' '>f4' '<f8' '|u1' "{'" "': " ', ' ',)'
+        ;;
     esac | sort -u | sed 's/.*/"&"/'
 }
 
@@ -68,7 +71,7 @@ count_findings() {
 run_target() {
     local target=$1 corpus="$folder/corpus/$1" log="$folder/fuzz-$1.log" dictionary="$folder/$1.dict"
     local seeds=("$ROOT/tests/fuzz/corpus/$target") flags=() end=$((SECONDS + 60 * minutes))
-    local limit found=0 before status=0
+    local limit found=0 before status=0 start=$SECONDS
     limit=$(memory_limit "$target")
     [ "$target" != prototxt ] || seeds+=("$ROOT/tests/corpus")
     write_dictionary "$target" >"$dictionary"
@@ -79,13 +82,13 @@ run_target() {
     while [ $((end - SECONDS)) -gt 0 ] && [ "$found" -lt $max_findings ]; do
         before=$found status=0
         "$folder/fuzz_$target" -max_total_time=$((end - SECONDS)) -max_len="$(max_len "$target")" \
-            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=10 "${flags[@]}" \
+            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=25 "${flags[@]}" \
             -artifact_prefix="$findings/$target-" -print_final_stats=1 "$corpus" "${seeds[@]}" \
             >>"$log" 2>&1 || status=$?
         found=$(count_findings "$target")
         [ $status != 0 ] && [ "$found" = "$before" ] && break
     done
-    summary "$target" "$log" "$found"
+    summary "$target" "$log" "$found" $((SECONDS - start))
     if [ $status != 0 ] && [ "$found" = "$before" ]; then
         printf '%-12s ended with status %d and no finding: see %s\n' "$target" $status "$log"
     fi
@@ -94,7 +97,7 @@ run_target() {
 
 # "prototxt    12345678 runs   20575/s   4321 edges    987 inputs   0 findings"
 summary() {
-    awk -v name="$1" -v found="$3" '
+    awk -v name="$1" -v found="$3" -v seconds="$4" '
         /^stat::number_of_executed_units:/ { runs += $2 }
         / cov: / {
             for (i = 1; i < NF; i++) {
@@ -102,7 +105,6 @@ summary() {
                 if ($i == "corp:") inputs = $(i + 1) + 0
             }
         }
-        /^Done [0-9]+ runs in/ { seconds += $5 }
         END {
             printf "%-12s %10d runs %7d/s %6d edges %6d inputs %3d findings\n", name, runs,
                 seconds ? runs / seconds : 0, edges, inputs, found

@@ -116,7 +116,8 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
                                  .limit = (size_t)o->limit,
                                  .strict = o->strict,
                                  .preprocess = o->preprocess};
-    const q8_quant_opts quant = {.per_layer = o->group == 0};
+    const q8_quant_opts quant = {.per_layer = o->group == 0,
+                                 .no_bias_correction = !o->bias_correct};
     q8_model *model;
     q8_calib_result calibrated = {0};
     q8_write_result written;

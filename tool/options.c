@@ -58,6 +58,8 @@ static const struct row rows[] = {
     {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
     {"group", COUNT, AT(group), 0, "0|1",
      "weight scales: 1 per output channel, 0 one per layer (default 1)", NULL, 0, 1},
+    {"bias_correct", COUNT, AT(bias_correct), 0, "0|1",
+     "take the mean error of rounded weights off the biases (default 1)", NULL, 0, 1},
     {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
     {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
@@ -341,7 +343,7 @@ static bool check(struct options *o)
 
 bool options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.group = 1};
+    *o = (struct options){.group = 1, .bias_correct = 1};
     for (int i = 1; i < argc;) {
         const int used = parse_flag(o, argv + i);
         if (used == 0)
@@ -351,6 +353,26 @@ bool options_parse(struct options *o, int argc, char **argv)
     o->preprocess.pixel = o->pixel;
     o->preprocess.resize = o->resize;
     return o->help || o->version || check(o);
+}
+
+/* A flag, and beside it what it does in lines of a terminal's width. */
+static void print_row(const struct row *row, FILE *out)
+{
+    enum { LEFT = 33, RIGHT = 66 };
+    char flag[64];
+    const char *rest = row->help;
+    snprintf(flag, sizeof(flag), "  --%s %s", row->name, row->argument);
+    fprintf(out, "%-*s", LEFT, flag);
+    if (strlen(flag) >= LEFT)
+        fprintf(out, "\n%*s", LEFT, "");
+    while (strlen(rest) > RIGHT) {
+        int n = RIGHT;
+        while (n > 1 && rest[n] != ' ')
+            n--;
+        fprintf(out, "%.*s\n%*s", n, rest, LEFT, "");
+        rest += n + (rest[n] == ' ');
+    }
+    fprintf(out, "%s\n", rest);
 }
 
 void options_help(FILE *out)
@@ -363,10 +385,7 @@ void options_help(FILE *out)
         "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n\n"
         "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
         out);
-    for (int i = 0; i < N_ROWS; i++) {
-        char flag[64];
-        snprintf(flag, sizeof(flag), "--%s %s", rows[i].name, rows[i].argument);
-        fprintf(out, "  %-30s %s\n", flag, rows[i].help);
-    }
+    for (int i = 0; i < N_ROWS; i++)
+        print_row(&rows[i], out);
     fputs("\nExit: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n", out);
 }

@@ -17,7 +17,7 @@ struct options {
     const char *images[MAX_IMAGES];
     size_t n_images;
     const char *output_param, *output_bin;
-    int group, gpu;
+    int group, gpu, bias_correct;
     int precision; /* q8_precision */
     int width, height;
     int limit, threads;

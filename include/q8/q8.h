@@ -136,7 +136,8 @@ Q8_API q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8
 
 /** How weights are quantised. */
 typedef struct q8_quant_opts {
-    bool per_layer; /**< one weight scale per layer instead of one per output channel */
+    bool no_bias_correction; /**< leave the mean error of rounded weights in the outputs */
+    bool per_layer;          /**< one weight scale per layer instead of one per output channel */
 } q8_quant_opts;
 
 /** What became of one layer that could run in int8. */
@@ -147,7 +148,8 @@ typedef struct q8_layer_info {
     float threshold;    /**< of the input, 0 when float */
 } q8_layer_info;
 
-/** Chooses scales and makes int8 weights. Needs q8_calibrate() before it. */
+/** Chooses scales, makes int8 weights and corrects biases for them: what is written after this is
+ *  meant to be int8. Needs q8_calibrate() before it. */
 Q8_API q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env,
                            q8_err *err);
 /** Layers that have weights, in network order. */

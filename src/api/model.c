@@ -108,6 +108,25 @@ static q8_code choose(void *user, int worker, q8_err *err)
     return Q8_OK;
 }
 
+static q8_code correct_bias(q8_model *model, q8_err *err)
+{
+    const q8_calibration *cal = &model->calibration;
+    const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
+    if (!means)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < cal->n_tensors; t++) {
+        const q8_stats *stats = cal->stats[t];
+        float *mean =
+            stats ? q8_arena_array(model->arena, (size_t)stats->channels, sizeof(*mean)) : NULL;
+        if (stats && !mean)
+            return q8_fail_nomem(err);
+        for (int c = 0; stats && c < stats->channels; c++)
+            mean[c] = q8_stats_channel_mean(stats, c);
+        means[t] = mean;
+    }
+    return q8_correct_bias_graph(model->graph, means, err);
+}
+
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
     if (!model->calibration.stats)
@@ -121,6 +140,8 @@ q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *en
     q8_code code = q8_parallel(threads, choose, &choosing, err);
     if (!code)
         code = q8_quantize_graph(model->graph, model->threshold, opts, err);
+    if (!code && !opts->no_bias_correction)
+        code = correct_bias(model, err);
     return code;
 }
 

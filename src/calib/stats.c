@@ -90,6 +90,58 @@ static void lane_extents(const float *x, size_t n, int32_t *lo, int32_t *hi)
     }
 }
 
+typedef float float_vector __attribute__((vector_size(LANES * sizeof(float))));
+
+/* Sums of the values i, i + LANES, … for each i < LANES. */
+Q8_SIMD_CLONES
+static void lane_sums(const float *x, size_t n, float *sum)
+{
+    float_vector s = {0};
+    size_t row = 0;
+    for (; row + LANES <= n; row += LANES) {
+        float_vector v;
+        memcpy(&v, x + row, sizeof(v));
+        s += v;
+    }
+    memcpy(sum, &s, sizeof(s));
+    for (size_t i = 0; row + i < n; i++)
+        sum[i] += x[row + i];
+}
+
+static void add_sum(q8_fixed_sum *into, double sum)
+{
+    const double most = 0x1p60; /* beyond any network, and 2^27 such runs do not overflow */
+    sum = sum > most ? most : sum < -most ? -most : sum;
+    *into += (q8_fixed_sum)(sum * 0x1p40);
+}
+
+/* Adds up the channels of a run of finite values. */
+static void add_channel_sums(q8_stats *stats, const struct run *r)
+{
+    q8_fixed_sum *sum = stats->channel_sum + r->first;
+    float lane[LANES];
+    if (r->step > 1 && LANES % r->step == 0) {
+        lane_sums(r->x, r->n, lane);
+        for (size_t i = 0; i < LANES; i++)
+            if (i % r->step < (size_t)r->channels)
+                add_sum(&sum[i % r->step], (double)lane[i]);
+        return;
+    }
+    for (int c = 0; c < r->channels; c++) {
+        const float *x = r->x + (size_t)c * r->start_step;
+        double total = 0;
+        if (r->step > 1 || r->each < LANES) {
+            for (size_t i = 0; i < r->each; i++)
+                total += (double)x[i * r->step];
+        } else {
+            lane_sums(x, r->each, lane);
+            for (int i = 0; i < LANES; i++)
+                total += (double)lane[i];
+        }
+        add_sum(&sum[c], total);
+    }
+}
+
 /* Extent of the finite values among some, one by one. */
 static struct extent finite_extent(const float *x, size_t n, size_t step)
 {
@@ -171,6 +223,8 @@ static void add_run(q8_stats *stats, q8_binner *binner, const struct run *r)
     }
     const size_t count = (size_t)r->channels * r->each;
     stats->count += count;
+    if (finite)
+        add_channel_sums(stats, r);
     if (finite && count == r->n) {
         q8_binner_add(binner, r->x, r->n, absmax);
         return;
@@ -233,13 +287,22 @@ q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err)
     stats->max = -INFINITY;
     stats->channels = channels;
     stats->channel_absmax = calloc((size_t)channels, sizeof(*stats->channel_absmax));
-    return stats->channel_absmax ? Q8_OK : q8_fail_nomem(err);
+    stats->channel_sum = calloc((size_t)channels, sizeof(*stats->channel_sum));
+    return stats->channel_absmax && stats->channel_sum ? Q8_OK : q8_fail_nomem(err);
 }
 
 void q8_stats_free(q8_stats *stats)
 {
     free(stats->channel_absmax);
+    free(stats->channel_sum);
     stats->channel_absmax = NULL;
+    stats->channel_sum = NULL;
+}
+
+float q8_stats_channel_mean(const q8_stats *stats, int channel)
+{
+    const double values = (double)stats->count / stats->channels;
+    return values > 0 ? (float)((double)stats->channel_sum[channel] * 0x1p-40 / values) : 0;
 }
 
 void q8_stats_add(q8_stats *stats, const q8_view *view)
@@ -265,7 +328,9 @@ void q8_stats_merge(q8_stats *into, const q8_stats *from)
     into->min = from->min < into->min ? from->min : into->min;
     into->max = from->max > into->max ? from->max : into->max;
     into->count += from->count;
-    for (int c = 0; c < into->channels; c++)
+    for (int c = 0; c < into->channels; c++) {
         if (from->channel_absmax[c] > into->channel_absmax[c])
             into->channel_absmax[c] = from->channel_absmax[c];
+        into->channel_sum[c] += from->channel_sum[c];
+    }
 }

@@ -28,18 +28,24 @@ typedef struct q8_hist {
         not_finite; /**< NaN and infinities: counted, in no bin, and in none of the extrema below */
 } q8_hist;
 
+/** A sum in units of 2^-40, so that adding is exact and its order does not matter. */
+__extension__ typedef __int128 q8_fixed_sum;
+
 typedef struct q8_stats {
     q8_hist hist;
-    float min, max;        /**< +inf, -inf before the first value; finite values only */
-    uint64_t count;        /**< values seen, pictures * elements, also those not finite */
-    int channels;          /**< dim[0] */
-    float *channel_absmax; /**< by channel */
+    float min, max;            /**< +inf, -inf before the first value; finite values only */
+    uint64_t count;            /**< values seen, pictures * elements, also those not finite */
+    int channels;              /**< dim[0] */
+    float *channel_absmax;     /**< by channel */
+    q8_fixed_sum *channel_sum; /**< by channel, of the values; stretches with a NaN are left out */
 } q8_stats;
 
 q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err);
 void q8_stats_free(q8_stats *stats);
 /** Adds what a view holds (its `batch` pictures; blocks' padding channels left out). */
 void q8_stats_add(q8_stats *stats, const q8_view *view);
+/** Mean of a channel's values; 0 before the first. */
+float q8_stats_channel_mean(const q8_stats *stats, int channel);
 /** `into` becomes what it would be had it seen both. Same channels. */
 void q8_stats_merge(q8_stats *into, const q8_stats *from);
 

@@ -160,6 +160,10 @@ const q8_op *q8_op_by_caffe_type(const char *caffe_type);
  * memory. */
 q8_node *q8_node_new(q8_arena *arena, const q8_op *op, const char *name, int n_in, int n_out);
 
+/** The bias of a node with this linear view (zeros if it had none) as memory that may be written.
+ *  NULL when out of memory. */
+float *q8_own_bias(q8_arena *arena, q8_node *node, const q8_linear *linear);
+
 /** Runs op->infer after checking the numbers of inputs and outputs; stores the outputs' shapes. */
 q8_code q8_infer_node(q8_graph *graph, q8_node *node, q8_err *err);
 

@@ -78,6 +78,20 @@ static q8_code check_count(const q8_node *node, const char *what, int n, int min
                    node->op->type, n, what, range);
 }
 
+float *q8_own_bias(q8_arena *arena, q8_node *node, const q8_linear *linear)
+{
+    const size_t count = (size_t)linear->groups * (size_t)linear->outputs;
+    float *bias = q8_arena_array(arena, count, sizeof(float));
+    if (!bias)
+        return NULL;
+    if (node->weight[1].count == count)
+        memcpy(bias, node->weight[1].data, count * sizeof(float));
+    else
+        node->op->set_bias(node);
+    node->weight[1] = (q8_weight){.data = bias, .count = count};
+    return bias;
+}
+
 static q8_code check_counts(const q8_node *node, q8_err *err)
 {
     const q8_op *op = node->op;

@@ -32,21 +32,6 @@ static bool has_activation(q8_node *node)
     return act && act->type != Q8_ACT_NONE;
 }
 
-/* The node's bias, made of zeros if it has none, as memory that may be written. */
-static float *own_bias(q8_graph *graph, q8_node *node, const q8_linear *linear)
-{
-    const size_t count = (size_t)linear->groups * (size_t)linear->outputs;
-    float *bias = q8_arena_array(graph->arena, count, sizeof(float));
-    if (!bias)
-        return NULL;
-    if (node->weight[1].count == count)
-        memcpy(bias, node->weight[1].data, count * sizeof(float));
-    else
-        node->op->set_bias(node);
-    node->weight[1] = (q8_weight){.data = bias, .count = count};
-    return bias;
-}
-
 static float *own_weight(q8_graph *graph, q8_node *node)
 {
     float *weight = q8_arena_array(graph->arena, node->weight[0].count, sizeof(float));
@@ -72,7 +57,7 @@ static q8_code fold_into_producer(q8_graph *graph, q8_node *node, const q8_linea
     const size_t row = (size_t)linear->inputs * (size_t)linear->kernel;
     float *weight = own_weight(graph, node);
     float *bias = node->weight[1].count || any_nonzero(affine->b, affine->channels)
-                      ? own_bias(graph, node, linear)
+                      ? q8_own_bias(graph->arena, node, linear)
                       : NULL;
     if (!weight || (!bias && (node->weight[1].count || any_nonzero(affine->b, affine->channels))))
         return q8_fail_nomem(err);
@@ -91,7 +76,7 @@ static q8_code fold_into_reader(q8_graph *graph, q8_node *node, const q8_linear 
                                 const struct affine *affine, q8_err *err)
 {
     float *weight = own_weight(graph, node);
-    float *bias = own_bias(graph, node, linear);
+    float *bias = q8_own_bias(graph->arena, node, linear);
     if (!weight || !bias)
         return q8_fail_nomem(err);
     for (int o = 0; o < linear->groups * linear->outputs; o++) {

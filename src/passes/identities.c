@@ -1,6 +1,8 @@
 /* Drops nodes that hand their input on unchanged, and nodes nothing depends on. */
 #include "passes/passes.h"
 
+#include "ops/rows.h"
+
 static bool is_identity(const q8_graph *graph, const q8_node *node)
 {
     if (!node->op->is_identity || node->n_in != 1)
@@ -63,7 +65,7 @@ q8_code q8_pass_drop_identities(q8_graph *graph, q8_err *err)
     for (int i = 0; i < graph->n_outputs; i++)
         d.name_is_fixed[graph->output[i]] = true;
     for (int i = 0; i < graph->n_nodes; i++)
-        for (int k = 0; k < graph->node[i]->n_out && graph->node[i]->n_in == 0; k++)
+        for (int k = 0; k < graph->node[i]->n_out && graph->node[i]->op == &q8_op_input; k++)
             d.name_is_fixed[graph->node[i]->out[k]] = true;
     for (int i = 0; i < graph->n_nodes; i++)
         visit(&d, graph->node[i]);
@@ -82,7 +84,7 @@ q8_code q8_pass_drop_dead(q8_graph *graph, q8_err *err)
         needed[graph->output[i]] = true;
     for (int i = graph->n_nodes - 1; i >= 0; i--) {
         q8_node *node = graph->node[i];
-        bool alive = node->n_in == 0; /* the inputs are the network's interface */
+        bool alive = node->op == &q8_op_input; /* the inputs are the network's interface */
         for (int k = 0; k < node->n_out; k++)
             alive |= needed[node->out[k]];
         for (int k = 0; k < node->n_in && alive; k++)

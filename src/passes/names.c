@@ -6,6 +6,8 @@
 #define HASH_NONFATAL_OOM 1 /* leaves hh.tbl NULL when out of memory */
 #include <uthash.h>
 
+#include "ops/rows.h"
+
 struct owner {
     const char *name;
     int tensor;
@@ -35,7 +37,7 @@ static bool choose_owners(q8_graph *graph, struct owner **owners)
     for (int inputs = 1; inputs >= 0; inputs--)
         for (int i = graph->n_nodes - 1; i >= 0; i--) {
             const q8_node *node = graph->node[i];
-            for (int k = 0; k < node->n_out && (node->n_in == 0) == inputs; k++) {
+            for (int k = 0; k < node->n_out && (node->op == &q8_op_input) == inputs; k++) {
                 const char *name = graph->tensor[node->out[k]].name;
                 if (!find(*owners, name) && !own(graph, owners, name, node->out[k]))
                     return false;

@@ -26,6 +26,15 @@ void q8_quant_wanted(const q8_graph *graph, bool *wanted);
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
                           q8_err *err);
 
+/**
+ * Takes the mean error that rounding the weights makes off each output's bias: with mean input m of
+ * channel i, bias[o] -= sum over i,k of (w_q / scale - w)[o][i][k] * m[i] (M. Nagel et al.,
+ * "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
+ * section 4.2).
+ * @param mean by tensor id: means by channel of the tensors that q8_quant_wanted() names
+ */
+q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, q8_err *err);
+
 /** Round half away from zero, as ncnn does, clamped to -127..127. NaN becomes -127. */
 signed char q8_round_int8(float x);
 

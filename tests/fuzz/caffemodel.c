@@ -3,11 +3,8 @@
  * then imported and optimised. Fields may lie a few messages deep, so the mutator works on one
  * field and puts the lengths around it right again.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "fuzz.h"
 #include "import/import.h"
@@ -17,20 +14,6 @@
 /* tests/fuzz/caffemodel.prototxt, whose weights are the seeds. */
 static const char proto_path[] = Q8_SOURCE_DIR "/tests/fuzz/caffemodel.prototxt";
 
-/* The bytes as a file; the same one again and again. */
-static const char *as_file(const uint8_t *data, size_t size)
-{
-    static int fd = -1;
-    static char path[64];
-    if (fd < 0) {
-        fd = memfd_create("caffemodel", MFD_CLOEXEC);
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    }
-    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
-        abort();
-    return path;
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static q8_err err;
@@ -39,7 +22,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     q8_caffe_net *net;
     q8_graph *graph = NULL;
     memset(&err, 0, sizeof(err));
-    q8_code code = q8_caffe_read(&net, proto_path, as_file(data, size), arena, &fuzz_env, &err);
+    q8_code code = q8_caffe_read(&net, proto_path, fuzz_file(data, size), arena, &fuzz_env, &err);
     if (!code)
         code = q8_import_caffe(&graph, net, &opts, arena, &fuzz_env, &err);
     if (!code)

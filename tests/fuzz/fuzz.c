@@ -2,6 +2,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "ncnn/check.h"
 #include "ncnn/ncnn.h"
@@ -47,6 +49,19 @@ q8_arena *fuzz_arena(void)
     if (!arena)
         abort();
     return arena;
+}
+
+const char *fuzz_file(const uint8_t *data, size_t size)
+{
+    static int fd = -1;
+    static char path[64];
+    if (fd < 0) {
+        fd = memfd_create("input", MFD_CLOEXEC);
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    }
+    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != (ssize_t)size)
+        abort();
+    return path;
 }
 
 q8_code fuzz_write_and_read(const q8_graph *graph, q8_err *err)

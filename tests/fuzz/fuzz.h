@@ -26,6 +26,9 @@ void fuzz_must(q8_code code, const q8_err *err, const char *what);
 /** An arena, or the end of the program. */
 q8_arena *fuzz_arena(void);
 
+/** The bytes as a file: its path, good until the next call. */
+const char *fuzz_file(const uint8_t *data, size_t size);
+
 /** Writes the graph as ncnn files in memory, which may fail; what was written must read back the
  * same. */
 q8_code fuzz_write_and_read(const q8_graph *graph, q8_err *err);

@@ -454,6 +454,44 @@ static void test_weights_that_do_not_fit(void **unused)
     close_fixture(&f);
 }
 
+/* With every input at its mean, the rounded weights and the new bias give what the floats gave. */
+static void check_bias_correction(struct fixture *f, int inputs_per_output, int taps)
+{
+    float mean[64];
+    for (int i = 0; i < 64; i++)
+        mean[i] = normal() * 3;
+    const q8_quant *q = quantize(f, 4, false);
+    const float *const means[] = {mean, NULL};
+    q8_err err = {0};
+    assert_non_null(q);
+    assert_int_equal(q8_correct_bias_graph(f->graph, means, &err), Q8_OK);
+    const q8_conv_attr *a = f->node->attr;
+    assert_int_equal(f->node->weight[1].count, a->num_output);
+    for (int o = 0; o < a->num_output; o++) {
+        const int first = a->group > 1 ? o * inputs_per_output : 0;
+        double want = 0, got = (double)f->node->weight[1].data[o];
+        for (int i = 0; i < inputs_per_output; i++)
+            for (int k = 0; k < taps; k++) {
+                const size_t at = (size_t)((o * inputs_per_output + i) * taps + k);
+                want += (double)f->weight[at] * (double)mean[first + i];
+                got += q->weight[at] / (double)q->weight_scales[o] * (double)mean[first + i];
+            }
+        assert_true(fabs(want - got) < 1e-5);
+    }
+}
+
+static void test_bias_correction(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    open_conv(&f, &q8_op_convolution, 6, 9, 1, 3);
+    check_bias_correction(&f, 6, 9);
+    close_fixture(&f);
+    open_conv(&f, &q8_op_convolutiondepthwise, 8, 8, 8, 3);
+    check_bias_correction(&f, 1, 9);
+    close_fixture(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_reasons_for_float),
         cmocka_unit_test(test_wanted),
         cmocka_unit_test(test_weights_that_do_not_fit),
+        cmocka_unit_test(test_bias_correction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

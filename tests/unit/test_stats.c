@@ -105,6 +105,24 @@ static float *to_blocks(const float *nchw, int pictures, int channels, size_t sp
     return out;
 }
 
+static void assert_means(const q8_stats *s, const float *nchw, int pictures, size_t spatial)
+{
+    for (int c = 0; c < s->channels && s->hist.not_finite == 0; c++) {
+        double sum = 0, size = 0;
+        for (int p = 0; p < pictures; p++)
+            for (size_t i = 0; i < spatial; i++) {
+                const double x =
+                    (double)nchw[((size_t)p * (size_t)s->channels + (size_t)c) * spatial + i];
+                sum += x;
+                size += fabs(x);
+            }
+        const double n = (double)pictures * (double)spatial;
+        if (size < 0x1p60)
+            assert_true(fabs((double)q8_stats_channel_mean(s, c) - sum / n) <=
+                        1e-5 * size / n + 1e-12);
+    }
+}
+
 /* Adds a tensor in the layout asked for and compares with the reference. */
 static void check_layout(const float *nchw, int pictures, q8_shape shape, int block)
 {
@@ -117,6 +135,7 @@ static void check_layout(const float *nchw, int pictures, q8_shape shape, int bl
     const q8_view view = {blocked ? blocked : nchw, pictures, shape, block};
     q8_stats_add(&got, &view);
     assert_same(&got, &want);
+    assert_means(&got, nchw, pictures, spatial);
     free(blocked);
     q8_stats_free(&want);
     q8_stats_free(&got);
@@ -232,6 +251,7 @@ static void test_growth_and_order(void **unused)
     }
     q8_stats want;
     naive_stats(&want, x, PICTURES, CHANNELS, SPATIAL);
+    q8_fixed_sum first_sums[CHANNELS];
     for (int round = 0; round < 20; round++) {
         /* Pictures in random order, in shards, merged in random order. */
         int order[PICTURES];
@@ -252,6 +272,9 @@ static void test_growth_and_order(void **unused)
             if (i != into)
                 q8_stats_merge(&shard[into], &shard[i]);
         assert_same(&shard[into], &want);
+        if (round == 0)
+            memcpy(first_sums, shard[into].channel_sum, sizeof(first_sums));
+        assert_memory_equal(first_sums, shard[into].channel_sum, sizeof(first_sums));
         for (int i = 0; i < 4; i++)
             q8_stats_free(&shard[i]);
     }
