@@ -270,6 +270,10 @@ static q8_code decode_rle(const struct bmp *b, q8_picture *picture, q8_err *err)
     struct rle r = {.b = b, .picture = picture};
     r.at = b->in->data + b->pixels;
     r.end = b->in->data + b->in->size;
+    /* A pair of bytes holds at most 255 pixels; far fewer bytes than that is no picture, and memory
+     * for it is not taken. */
+    if ((size_t)b->width * (size_t)b->height / 256 > b->in->size)
+        return truncated(b, err);
     q8_code code = q8_picture_alloc(picture, b->in, b->width, b->height, err);
     if (code != Q8_OK)
         return code;

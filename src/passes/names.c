@@ -11,6 +11,7 @@
 struct owner {
     const char *name;
     int tensor;
+    int numbered; /* how many names were made by putting a number behind this one */
     UT_hash_handle hh;
 };
 
@@ -50,8 +51,9 @@ static bool rename_tensor(q8_graph *graph, struct owner **owners, int tensor, co
 {
     const char *base = graph->tensor[tensor].name;
     const char *name = q8_arena_printf(graph->arena, "%s_%s", base, maker);
-    for (int i = 2; name && find(*owners, name); i++)
-        name = q8_arena_printf(graph->arena, "%s_%s_%d", base, maker, i);
+    struct owner *first = name ? find(*owners, name) : NULL;
+    while (name && find(*owners, name)) /* on from where the last one stopped */
+        name = q8_arena_printf(graph->arena, "%s_%s_%d", base, maker, ++first->numbered + 1);
     graph->tensor[tensor].name = name;
     return own(graph, owners, name, tensor);
 }

@@ -66,6 +66,7 @@ static const struct repeated repeated[] = {
     {BINARY, "names", "", "\x0a\x01x", ""},
     {BINARY, "unknown fields", "", "\x20\x01", ""},
     {NETWORK, "a chain", INPUT, "layer{name:'#'type:'TanH'bottom:'i'top:'i'}", ""},
+    {NETWORK, "equal names", INPUT, "layer{name:'a'type:'TanH'bottom:'i'top:'i'}", ""},
     {NETWORK, "readers of one", INPUT, "layer{type:'TanH'bottom:'i'top:'#'}", ""},
     {NETWORK, "a wide layer", INPUT "layer{type:'Concat'top:'c'", "bottom:'i'", "}"},
     {NETWORK, "many tops", INPUT "layer{type:'Split'bottom:'i'", "top:'#'", "}"},
