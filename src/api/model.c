@@ -16,7 +16,8 @@ struct q8_model {
     q8_arena *arena;
     q8_graph *graph;
     q8_caffe_transform transform;
-    q8_calibration calibration;
+    q8_calibration calibration; /* holds nothing where no layer can run in int8 */
+    bool calibrated;
     float *threshold; /* by tensor; NULL before q8_quantize() */
 };
 
@@ -83,6 +84,7 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
         .backend = Q8_BACKEND_CPU,
     };
     q8_code code = q8_calibration_run(&model->calibration, &what, env, err);
+    model->calibrated = code == Q8_OK;
     if (result)
         *result = (q8_calib_result){.used = model->calibration.used,
                                     .skipped = model->calibration.skipped,
@@ -129,7 +131,7 @@ static q8_code correct_bias(q8_model *model, q8_err *err)
 
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    if (!model->calibration.stats)
+    if (!model->calibrated)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
     model->threshold =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(float));
