@@ -111,7 +111,7 @@ static void lane_sums(const float *x, size_t n, float *sum)
 static void add_sum(q8_fixed_sum *into, double sum)
 {
     const double most = 0x1p60; /* beyond any network, and 2^27 such runs do not overflow */
-    if (isnan(sum)) /* values near the largest float, of both signs */
+    if (isnan(sum))             /* values near the largest float, of both signs */
         return;
     sum = sum > most ? most : sum < -most ? -most : sum;
     *into += (q8_fixed_sum)(sum * 0x1p40);
