@@ -148,8 +148,8 @@ typedef struct q8_layer_info {
     float threshold;    /**< of the input, 0 when float */
 } q8_layer_info;
 
-/** Chooses scales, makes int8 weights and corrects biases for them: what is written after this is
- *  meant to be int8. Needs q8_calibrate() before it. */
+/** Chooses scales, makes int8 weights and corrects biases for them, all beside the float model.
+ * Needs q8_calibrate() before it. May be called again with other options. */
 Q8_API q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env,
                            q8_err *err);
 /** Layers that have weights, in network order. */

@@ -14,11 +14,12 @@
 
 struct q8_model {
     q8_arena *arena;
-    q8_graph *graph;
+    q8_graph *graph; /* float, as it is written in fp32 and fp16; calibration runs it */
+    q8_graph *int8;  /* what quantising made of a copy; NULL before q8_quantize() */
     q8_caffe_transform transform;
     q8_calibration calibration; /* holds nothing where no layer can run in int8 */
     bool calibrated;
-    float *threshold; /* by tensor; NULL before q8_quantize() */
+    float *threshold; /* by tensor of `int8` */
 };
 
 const char *q8_version(void)
@@ -110,7 +111,7 @@ static q8_code choose(void *user, int worker, q8_err *err)
     return Q8_OK;
 }
 
-static q8_code correct_bias(q8_model *model, q8_err *err)
+static q8_code correct_bias(q8_model *model, q8_graph *graph, q8_err *err)
 {
     const q8_calibration *cal = &model->calibration;
     const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
@@ -126,24 +127,28 @@ static q8_code correct_bias(q8_model *model, q8_err *err)
             mean[c] = q8_stats_channel_mean(stats, c);
         means[t] = mean;
     }
-    return q8_correct_bias_graph(model->graph, means, err);
+    return q8_correct_bias_graph(graph, means, err);
 }
 
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
     if (!model->calibrated)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
+    model->int8 = NULL; /* a failure leaves no half of one */
+    q8_graph *graph = q8_graph_copy(model->graph, model->arena);
     model->threshold =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(float));
-    if (!model->threshold)
+    if (!graph || !model->threshold)
         return q8_fail_nomem(err);
     struct choosing choosing = {.calibration = &model->calibration, .threshold = model->threshold};
     const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
     q8_code code = q8_parallel(threads, choose, &choosing, err);
     if (!code)
-        code = q8_quantize_graph(model->graph, model->threshold, opts, err);
+        code = q8_quantize_graph(graph, model->threshold, opts, err);
     if (!code && !opts->no_bias_correction)
-        code = correct_bias(model, err);
+        code = correct_bias(model, graph, err);
+    if (!code)
+        model->int8 = graph;
     return code;
 }
 
@@ -161,18 +166,26 @@ static const char *why_float(const q8_node *node)
     return node->float_reason ? node->float_reason : "not quantised yet";
 }
 
+/* The graph that layers are told of. */
+static const q8_graph *latest(const q8_model *model)
+{
+    return model->int8 ? model->int8 : model->graph;
+}
+
 size_t q8_model_layer_count(const q8_model *model)
 {
+    const q8_graph *graph = latest(model);
     size_t count = 0;
-    for (int i = 0; i < model->graph->n_nodes; i++)
-        count += has_weights(model->graph->node[i]);
+    for (int i = 0; i < graph->n_nodes; i++)
+        count += has_weights(graph->node[i]);
     return count;
 }
 
 q8_layer_info q8_model_layer(const q8_model *model, size_t index)
 {
-    for (int i = 0; i < model->graph->n_nodes; i++) {
-        const q8_node *node = model->graph->node[i];
+    const q8_graph *graph = latest(model);
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const q8_node *node = graph->node[i];
         if (!has_weights(node) || index-- != 0)
             continue;
         return (q8_layer_info){
@@ -180,7 +193,7 @@ q8_layer_info q8_model_layer(const q8_model *model, size_t index)
             .type = node->op->type,
             .int8 = node->quant != NULL,
             .reason = why_float(node),
-            .threshold = node->quant && model->threshold ? model->threshold[node->in[0]] : 0,
+            .threshold = node->quant ? model->threshold[node->in[0]] : 0,
         };
     }
     return (q8_layer_info){.name = "", .type = "", .reason = ""};
@@ -189,8 +202,11 @@ q8_layer_info q8_model_layer(const q8_model *model, size_t index)
 q8_code q8_write(const q8_model *model, q8_precision precision, const char *param_path,
                  const char *bin_path, q8_write_result *result, q8_err *err)
 {
+    if (precision == Q8_INT8 && !model->int8)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
+    const q8_graph *graph = precision == Q8_INT8 ? model->int8 : model->graph;
     q8_arena *arena = q8_arena_open();
-    q8_graph *copy = arena ? q8_graph_copy(model->graph, arena) : NULL;
+    q8_graph *copy = arena ? q8_graph_copy(graph, arena) : NULL;
     q8_code code = copy ? q8_ncnn_write(copy, precision, param_path, bin_path, result, err)
                         : q8_fail_nomem(err);
     q8_arena_close(&arena);

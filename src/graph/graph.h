@@ -33,6 +33,10 @@ size_t q8_shape_spatial(const q8_shape *shape);
 typedef struct q8_tensor {
     const char *name;
     q8_shape shape;
+    /** What rewrites for int8 did to its values: factor[c] * x + shift, with c along dim[0], of
+     * what the float network has there. NULL: 1. */
+    const float *factor;
+    float shift;
 } q8_tensor;
 
 /** Constant fp32 data of a node, in ncnn's order. Replaced, never written through, by passes. */

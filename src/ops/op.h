@@ -97,6 +97,19 @@ typedef struct q8_forward {
     float *const *out;
 } q8_forward;
 
+/**
+ * What a layer does with a change of its inputs' channels, x[c] -> a[c] * x[c] + b with a[c] != 0.
+ * "Moves" means: each output element is one input element.
+ */
+typedef enum q8_channel_rule {
+    Q8_CHANNELS_FIXED, /**< the change would change more than the output's channels */
+    Q8_CHANNELS_MOVE,  /**< elements move; the change moves with them */
+    Q8_CHANNELS_MAX,   /**< the largest of some of a channel's elements: a move where a > 0 */
+    Q8_CHANNELS_MEAN,  /**< a weighted mean of some of a channel's elements: as a move */
+    Q8_CHANNELS_SUM,   /**< a sum of inputs alike in shape: a must be the same for all, b adds up */
+    Q8_CHANNELS_EACH,  /**< f of each element, f(a x) = a f(x) for a > 0 */
+} q8_channel_rule;
+
 struct q8_caffe_import;
 
 typedef struct q8_op {
@@ -133,6 +146,8 @@ typedef struct q8_op {
     bool (*as_affine)(const q8_node *node, int channels, float *a, float *b);
     /** The output is the input, element for element (shapes may differ only if infer says so). */
     bool (*is_identity)(const q8_node *node, const q8_shape *in, const q8_shape *out);
+    /** NULL: ::Q8_CHANNELS_FIXED. */
+    q8_channel_rule (*channels)(const q8_node *node, const q8_shape *in);
     /** Sets the flag that says a bias is present (weight 1), when one was added. */
     void (*set_bias)(q8_node *node);
     /** Sets ncnn's int8_scale_term from node->quant; NULL: cannot run in int8. */

@@ -40,9 +40,11 @@ q8_graph *q8_graph_copy(const q8_graph *graph, q8_arena *arena)
     q8_graph *copy = q8_graph_new(arena);
     if (!copy)
         return NULL;
-    for (int i = 0; i < graph->n_tensors; i++)
-        if (q8_graph_add_tensor(copy, graph->tensor[i].name, &graph->tensor[i].shape) < 0)
+    for (int i = 0; i < graph->n_tensors; i++) {
+        if (q8_graph_add_tensor(copy, graph->tensor[i].name, NULL) < 0)
             return NULL;
+        copy->tensor[i] = graph->tensor[i];
+    }
     for (int i = 0; i < graph->n_nodes; i++) {
         q8_node *node = copy_node(graph->node[i], arena);
         if (!node || !q8_graph_insert(copy, node, i))
