@@ -47,6 +47,7 @@ if(Q8_FUZZ OR Q8_TESTS)
   q8_fuzz_target(ncnn)
   q8_fuzz_target(picture)
   q8_fuzz_target(mean)
+  q8_fuzz_target(table)
 endif()
 
 # Inputs too large to keep.

@@ -40,6 +40,57 @@ need_python() {
     cp "$wanted" "$VENV/requirements.txt"
 }
 
+# arm_packages FOLDER: unpacks Python for arm64 and the emulator into FOLDER/root. apt works with lists
+# and a status of its own there, so that the system's architectures and packages stay as they are.
+arm_packages() {
+    local folder=$1 package host
+    host=$(dpkg --print-architecture)
+    local apt=(-qq -o Dir::State="$folder/apt" -o Dir::State::status="$folder/apt/status"
+        -o Dir::Cache="$folder/apt" -o Debug::NoLocking=1
+        -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Architectures::="$host")
+    mkdir -p "$folder/apt/lists/partial" "$folder/apt/archives/partial" "$folder/root" "$folder/site"
+    : >"$folder/apt/status"
+    apt-get "${apt[@]}" update &&
+        apt-get "${apt[@]}" -y --no-install-recommends --download-only install python3-minimal \
+            libpython3-stdlib libstdc++6 "qemu-user-static:$host" || return 1
+    for package in "$folder"/apt/archives/*.deb; do
+        dpkg -x "$package" "$folder/root" || return 1
+    done
+    find "$folder/root/usr/bin" -name 'qemu-*' ! -name qemu-aarch64-static -delete
+    rm -r "$folder/apt"
+}
+
+# arm_wheels FOLDER: ncnn and numpy of the versions we test with, for that Python, into FOLDER/site.
+arm_wheels() {
+    local folder=$1 version wheel
+    version=$(readlink "$folder/root/usr/bin/python3")
+    grep -E '^(ncnn|numpy)==' "$ROOT/tests/requirements.txt" >"$folder/wanted"
+    "$VENV/bin/pip" download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 \
+        --python-version "${version#python}" -d "$folder/wheels" -r "$folder/wanted" || return 1
+    for wheel in "$folder"/wheels/*.whl; do
+        "$VENV/bin/python" -m zipfile -e "$wheel" "$folder/site" || return 1
+    done
+    rm -r "$folder/wheels"
+}
+
+# ncnn's Arm build, run by qemu's user emulation: all of it in .cache/arm, nothing is installed. Needs
+# need_python before it. Without it the tests with the label `arm` are skipped.
+need_arm() {
+    local folder="$ROOT/.cache/arm" new="$ROOT/.cache/arm.new"
+    cmp -s "$ROOT/tests/requirements.txt" "$folder/requirements.txt" && return
+    say "unpacking Python and ncnn for Arm into .cache/arm"
+    rm -rf "$folder" "$new"
+    mkdir -p "$new"
+    if arm_packages "$new" && arm_wheels "$new"; then
+        cp "$ROOT/tests/requirements.txt" "$new"
+        mv "$new" "$folder"
+    else
+        rm -rf "$new"
+        say "packages for Arm cannot be had: its tests will be skipped"
+    fi
+}
+
 # build PRESET [CMAKE-FLAG...]
 build() {
     local preset=$1

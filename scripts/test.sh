@@ -7,6 +7,7 @@ set -euo pipefail
 
 need_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 need_python
+need_arm
 
 # run_tests BUILD-FOLDER [CTEST-FLAG...]
 run_tests() {

@@ -10,6 +10,7 @@
 #include "options.h"
 #include "progress.h"
 #include "show.h"
+#include "verify.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
 
@@ -83,8 +84,8 @@ static void print_layers(const q8_model *model, bool all)
 }
 
 static void print_summary(const struct options *o, const q8_model *model,
-                          const q8_calib_result *calib, const q8_write_result *written,
-                          double seconds)
+                          const q8_calib_result *calib, const q8_verify_result *verified,
+                          const q8_write_result *written, double seconds)
 {
     char before[32], after[32];
     struct stat st = {0};
@@ -101,6 +102,8 @@ static void print_summary(const struct options *o, const q8_model *model,
     for (size_t i = 0; i < layers; i++)
         int8 += q8_model_layer(model, i).int8;
     print_layers(model, o->verbose);
+    if (verified->used > 0)
+        verify_print(verified);
     printf(
         "int8: %zu of %zu layers with weights, %s -> %s, %zu pictures used, %zu skipped, %.2f s\n",
         int8, layers, before, after, calib->used, calib->skipped, seconds);
@@ -116,23 +119,43 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
                                  .limit = (size_t)o->limit,
                                  .strict = o->strict,
                                  .preprocess = o->preprocess};
-    const q8_quant_opts quant = {.per_layer = o->group == 0,
-                                 .no_bias_correction = !o->bias_correct};
+    const q8_quant_opts quant = {.method = (q8_method)o->method,
+                                 .compat = (q8_compat)o->compat,
+                                 .table = o->table,
+                                 .per_layer = o->group == 0,
+                                 .no_bias_correction = !o->bias_correct,
+                                 .no_equalise = !o->equalize,
+                                 .no_shift = !o->shift,
+                                 .no_requantise = !o->requantize,
+                                 .round_nearest = o->round == 0,
+                                 .pictures = &calib};
+    const q8_output output = {
+        .param = o->output_param, .bin = o->output_bin, .table = o->output_table};
     q8_model *model;
     q8_calib_result calibrated = {0};
+    q8_verify_opts verify;
+    q8_verify_result verified = {0};
     q8_write_result written;
     q8_code code = q8_model_open(&model, &open, env, err);
-    if (!code && o->precision == Q8_INT8)
+    if (!code && o->precision == Q8_INT8 && !o->table)
         code = q8_calibrate(model, &calib, env, &calibrated, err);
     if (!code && o->precision == Q8_INT8)
         code = q8_quantize(model, &quant, env, err);
+    /* Without a layer that could be int8 no picture has been used; for a table none is needed. */
+    const bool pictures = o->table ? o->n_images + o->n_verify > 0 : calibrated.used > 0;
+    const bool verifies = !code && o->precision == Q8_INT8 && pictures &&
+                          verify_choose(&verify, o, &calib, &calibrated);
+    if (verifies)
+        code = q8_verify(model, &verify, env, &verified, err);
     if (!code && interrupted)
         code = err->code = Q8_EINTR;
     if (!code)
-        code = q8_write(model, (q8_precision)o->precision, o->output_param, o->output_bin, &written,
-                        err);
+        code = q8_write(model, (q8_precision)o->precision, &output, &written, err);
+    if (!code && o->json)
+        code = q8_write_json(o->json, model, &calibrated, verifies ? &verified : NULL, err);
     if (!code && !o->quiet)
-        print_summary(o, model, &calibrated, &written, now() - start);
+        print_summary(o, model, &calibrated, &verified, &written, now() - start);
+    q8_verify_free(&verified);
     q8_model_close(&model);
     return code;
 }

@@ -33,6 +33,10 @@ struct row {
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
 static const char *const resizes[] = {"stretch", "crop", "letterbox", NULL};
+static const char *const methods[] = {"auto", "kl",   "minmax", "percentile",
+                                      "mse",  "aciq", "eq",     NULL};
+static const char *const compats[] = {"none", "original", "ncnn", NULL};
+static const char *const roundings[] = {"nearest", "compensate", NULL};
 static const char *const pixels[] = {"auto", "bgr", "rgb", "gray", NULL};
 static const char *const progresses[] = {"auto", "always", "never", NULL};
 
@@ -54,12 +58,36 @@ static const struct row rows[] = {
      "tensors (CxHxW or NxCxHxW), used as they are; with INPUT= for each input of a network that "
      "has several",
      NULL, 0, 0},
+    {"compat", CHOICE, AT(compat), 0, "none|original|ncnn",
+     "compute the scales that the original tool or ncnn2table's kl computes, whatever --method "
+     "and the flags of the steps below it say (default none)",
+     compats, 0, 0},
+    {"table", TEXT, AT(table), 0, "FILE",
+     "take all scales from an ncnn calibration table of this model; needs no pictures", NULL, 0, 0},
+    {"output_table", TEXT, AT(output_table), 0, "FILE",
+     "write such a table too: with --equalize 0 and --shift 0, or --compat", NULL, 0, 0},
     {"output_param", TEXT, AT(output_param), 0, "FILE", "ncnn param to write", NULL, 0, 0},
     {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
     {"group", COUNT, AT(group), 0, "0|1",
      "weight scales: 1 per output channel, 0 one per layer (default 1)", NULL, 0, 1},
+    {"shift", COUNT, AT(shift), 0, "0|1",
+     "shift tensors that are never negative so that all codes are used (default 1)", NULL, 0, 1},
+    {"requantize", COUNT, AT(requantize), 0, "0|1",
+     "hand codes from one int8 convolution to the next, without floats between (default 1)", NULL,
+     0, 1},
     {"bias_correct", COUNT, AT(bias_correct), 0, "0|1",
      "take the mean error of rounded weights off the biases (default 1)", NULL, 0, 1},
+    {"method", CHOICE, AT(method), 0, "auto|kl|minmax|percentile|mse|aciq|eq",
+     "how the value at which an activation saturates is chosen (default auto: least estimated "
+     "error in the layers that read it)",
+     methods, 0, 0},
+    {"round", CHOICE, AT(round), 0, "nearest|compensate",
+     "weights to the nearest integer, or so that errors cancel on calibration pictures (default "
+     "compensate)",
+     roundings, 0, 0},
+    {"equalize", COUNT, AT(equalize), 0, "0|1",
+     "make the channels of activations more alike in size where that lessens the error (default 1)",
+     NULL, 0, 1},
     {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
     {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
@@ -73,6 +101,15 @@ static const struct row rows[] = {
      "channel order of the input (default bgr; gray for one channel)", pixels, 0, 0},
     {"limit", COUNT, AT(limit), 0, "N",
      "use at most N pictures, evenly spaced over the sorted list", NULL, 1, INT_MAX},
+    {"verify", TEXTS, AT(verify), AT(n_verify), "N | [INPUT=]DIR...",
+     "pictures to compare the int8 network with the float one on: N of those that --limit leaves "
+     "out (of all, where it leaves too few), or these; 0: none (default 32)",
+     NULL, 0, 0},
+    {"labels", TEXT, AT(labels), 0, "FILE",
+     "lines of a picture's name and the number of its class, to tell accuracy when verifying", NULL,
+     0, 0},
+    {"json", TEXT, AT(json), 0, "FILE", "write what became of each layer, and all figures", NULL, 0,
+     0},
     {"threads", COUNT, AT(threads), 0, "N", "default: every core", NULL, 1, 1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
@@ -333,9 +370,17 @@ static bool check(struct options *o)
         return usage_error("--output_param is missing: the ncnn param to write");
     if (!o->output_bin)
         return usage_error("--output_bin is missing: the ncnn bin to write");
-    if (o->precision == Q8_INT8 && o->n_images == 0)
+    if (o->precision == Q8_INT8 && o->n_images == 0 && !o->table)
         return usage_error("--images is missing: int8 needs calibration pictures "
                            "(--precision fp16 or fp32 does not)");
+    if (o->precision != Q8_INT8 && (o->table || o->output_table))
+        return usage_error("--table and --output_table are for --precision int8");
+    if (o->table && o->compat)
+        return usage_error("--table and --compat: the scales are either the table's or those of an "
+                           "older tool");
+    if (o->output_table && !o->table && !o->compat && (o->equalize || o->shift))
+        return usage_error("--output_table needs --equalize 0 --shift 0, or --compat: those steps "
+                           "rewrite the network, and its scales would not fit the float model");
     if (o->gpu)
         return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
     return true;
@@ -343,7 +388,8 @@ static bool check(struct options *o)
 
 bool options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){.group = 1, .bias_correct = 1};
+    *o = (struct options){
+        .group = 1, .bias_correct = 1, .equalize = 1, .shift = 1, .requantize = 1, .round = 1};
     for (int i = 1; i < argc;) {
         const int used = parse_flag(o, argv + i);
         if (used == 0)

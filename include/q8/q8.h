@@ -134,10 +134,44 @@ typedef struct q8_calib_result {
 Q8_API q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
                             q8_calib_result *result, q8_err *err);
 
-/** How weights are quantised. */
+/** How the value at which an activation saturates is chosen; docs/accuracy.md says more. */
+typedef enum q8_method {
+    Q8_METHOD_AUTO,       /**< least error as the layers that read it see it */
+    Q8_METHOD_KL,         /**< least Kullback-Leibler divergence of the histogram */
+    Q8_METHOD_MINMAX,     /**< the largest |x| */
+    Q8_METHOD_PERCENTILE, /**< what 99.99 % of the values do not exceed */
+    Q8_METHOD_MSE,        /**< least squared error */
+    Q8_METHOD_ACIQ,       /**< the same, of a Laplace or normal distribution alike */
+    Q8_METHOD_EQ,         /**< greatest cosine, from half to twice that of kl */
+} q8_method;
+
+/** Older tools whose results are to be reproduced: docs/accuracy.md says how far. */
+typedef enum q8_compat {
+    Q8_COMPAT_NONE,
+    Q8_COMPAT_ORIGINAL, /**< the Python caffe-int8-to-ncnn */
+    Q8_COMPAT_NCNN,     /**< ncnn2table's kl and ncnn2int8 */
+} q8_compat;
+
+/** How weights and activations are quantised. */
 typedef struct q8_quant_opts {
+    q8_method method;
+    /** Not ::Q8_COMPAT_NONE: that tool's thresholds and scales instead of `method`, which takes a
+     *  second pass over `pictures`. The network stays as it is: no equalising, no shift, no bias
+     *  correction, and weights to the nearest integer. */
+    q8_compat compat;
+    /** All scales from this calibration table in ncnn's format, made for this network (layers have
+     *  the names that they get in the .param file); what it lacks stays float. Then too the network
+     *  stays as it is, and q8_calibrate() is not needed. NULL: none. */
+    const char *table;
+    bool no_equalise;        /**< leave the channels of activations as large as they are */
+    bool no_shift;           /**< leave tensors that are never negative as they are */
+    bool no_requantise;      /**< every layer's output is float, even if only int8 layers read it */
     bool no_bias_correction; /**< leave the mean error of rounded weights in the outputs */
     bool per_layer;          /**< one weight scale per layer instead of one per output channel */
+    bool round_nearest;      /**< weights to the nearest integer, whatever the errors add up to */
+    /** Some of these are run through the float and the int8 network side by side, to round weights
+     *  and correct biases on what each layer really sees. NULL: from statistics alone. */
+    const q8_calib_opts *pictures;
 } q8_quant_opts;
 
 /** What became of one layer that could run in int8. */
@@ -156,7 +190,69 @@ Q8_API q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_
 Q8_API size_t q8_model_layer_count(const q8_model *model);
 Q8_API q8_layer_info q8_model_layer(const q8_model *model, size_t index);
 
+/** What to compare the int8 network with the float one on. */
+typedef struct q8_verify_opts {
+    /** As for q8_calibrate(). With `limit` 0 all are used. */
+    q8_calib_opts pictures;
+    /**
+     * These are the pictures that calibration was given, and of them it used `calibrated_on`: the
+     * others are preferred, unless they are fewer than a quarter of `limit`. 0: they are other
+     * pictures.
+     */
+    size_t calibrated_on;
+    const char *labels; /**< file of lines "name label", the name perhaps with folders; or NULL */
+    bool outputs_only;  /**< leave out what is measured layer by layer, which takes half the time */
+} q8_verify_opts;
+
+/** How far a layer's output is from the float network's. Figures that do not exist are NaN. */
+typedef struct q8_verify_layer {
+    const char *name, *type;
+    bool int8;
+    double sqnr;       /**< signal to noise in dB over all pictures; infinite: no difference */
+    double cosine;     /**< mean over the pictures */
+    double alone_sqnr; /**< the same two with only this layer in int8 */
+    double alone_cosine;
+    double saturation; /**< share of its inputs that are beyond the largest code */
+} q8_verify_layer;
+
+/** The same for an output of the network. */
+typedef struct q8_verify_output {
+    const char *name;
+    double sqnr, cosine;
+    size_t classes;   /**< of a distribution (of Softmax), or of a single vector; else 0 */
+    double kl;        /**< mean Kullback-Leibler divergence of int8 from float; NaN: no Softmax */
+    double agreement; /**< how often the same class is the first, 0 to 1; NaN: no classes */
+} q8_verify_output;
+
+typedef struct q8_verify_result {
+    q8_verify_layer *layer; /**< as q8_model_layer() counts them; none with `outputs_only` */
+    size_t n_layers;
+    q8_verify_output *output;
+    size_t n_outputs;
+    size_t used, skipped;                 /**< samples */
+    bool unseen;                          /**< none of them was calibrated on */
+    size_t labelled;                      /**< pictures that have a label */
+    double float_accuracy, int8_accuracy; /**< share of these, 0 to 1; NaN: no labels */
+    double seconds;
+    void *memory; /**< private */
+} q8_verify_result;
+
+/**
+ * Runs the float network and the int8 one, with ncnn's int8 arithmetic, side by side. Needs
+ * q8_quantize() before it. The result does not depend on the number of threads, and is independent
+ * of the model; q8_verify_free() frees what it holds, also after a failure.
+ */
+Q8_API q8_code q8_verify(const q8_model *model, const q8_verify_opts *opts, const q8_env *env,
+                         q8_verify_result *result, q8_err *err);
+Q8_API void q8_verify_free(q8_verify_result *result);
+
 typedef enum q8_precision { Q8_INT8, Q8_FP16, Q8_FP32 } q8_precision;
+
+/** Files to write. */
+typedef struct q8_output {
+    const char *param, *bin;
+    const char *table; /**< calibration table of the int8 layers; NULL: none */
+} q8_output;
 
 /** Sizes of what was written, in bytes. */
 typedef struct q8_write_result {
@@ -164,11 +260,20 @@ typedef struct q8_write_result {
 } q8_write_result;
 
 /**
- * Writes the ncnn model. Both files appear complete and checked, or neither does and what stood
- * there before is untouched.
+ * Writes the ncnn model. All files appear complete and checked, or none does and what stood there
+ * before is untouched. A table is refused where equalising or shifting has rewritten the network:
+ * it would fit neither the float model nor any other tool.
  */
-Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const char *param_path,
-                        const char *bin_path, q8_write_result *result, q8_err *err);
+Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const q8_output *output,
+                        q8_write_result *result, q8_err *err);
+
+/**
+ * Writes what is known of every layer, and the figures of calibration and verification (NULL:
+ * leave them out), as JSON. Decibels that are infinite and figures that do not exist are null.
+ */
+Q8_API q8_code q8_write_json(const char *path, const q8_model *model,
+                             const q8_calib_result *calibrated, const q8_verify_result *verified,
+                             q8_err *err);
 
 /** A network's structure, to look at: what q8_net_open() made. */
 typedef struct q8_net_tensor {
@@ -177,7 +282,7 @@ typedef struct q8_net_tensor {
 } q8_net_tensor;
 
 typedef struct q8_net_layer {
-    const char *name, *type;  /**< ncnn's type */
+    const char *name, *type;  /**< ncnn's type, in a raw view the Caffe layer's */
     const char *const *fused; /**< types of the layers whose work it does besides its own */
     size_t n_fused;
     const q8_net_tensor *in, *out;

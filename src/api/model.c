@@ -1,21 +1,29 @@
 /* The public calls of q8.h: each hands over to the folder that does the work. */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "base/thread.h"
+#include "api/given.h"
 #include "calib/calibrate.h"
 #include "calib/threshold.h"
 #include "import/import.h"
 #include "ncnn/ncnn.h"
 #include "passes/passes.h"
+#include "quant/choose.h"
+#include "quant/equalise.h"
 #include "quant/quant.h"
+#include "quant/refine.h"
+#include "quant/requantize.h"
+#include "quant/saturate.h"
+#include "quant/shift.h"
+#include "verify/verify.h"
 
 struct q8_model {
     q8_arena *arena;
-    q8_graph *graph; /* float, as it is written in fp32 and fp16; calibration runs it */
-    q8_graph *int8;  /* what quantising made of a copy; NULL before q8_quantize() */
+    q8_graph *unsplit; /* float, as it is written in fp32 and fp16 */
+    /* The same with groups split where only that makes them int8; calibration runs it. */
+    q8_graph *graph;
+    q8_graph *int8; /* what quantising made of a copy; NULL before q8_quantize() */
     q8_caffe_transform transform;
     q8_calibration calibration; /* holds nothing where no layer can run in int8 */
     bool calibrated;
@@ -39,9 +47,13 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     }
     q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
     if (!code)
-        code = q8_import_caffe(&m->graph, net, &import, m->arena, env, err);
+        code = q8_import_caffe(&m->unsplit, net, &import, m->arena, env, err);
     if (!code)
-        code = q8_passes_optimise(m->graph, err);
+        code = q8_passes_optimise(m->unsplit, err);
+    if (!code && !(m->graph = q8_graph_copy(m->unsplit, m->arena)))
+        code = q8_fail_nomem(err);
+    if (!code)
+        code = q8_pass_split_groups(m->graph, err);
     if (code)
         q8_model_close(&m);
     else
@@ -93,63 +105,175 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
     return code;
 }
 
-/* Thresholds of all observed tensors, chosen on several threads; each tensor's is its own. */
-struct choosing {
-    const q8_calibration *calibration;
-    float *threshold;
-    atomic_int next;
-};
-
-static q8_code choose(void *user, int worker, q8_err *err)
+/*
+ * Means of the rewritten tensors by channel, where biases are to be corrected. Without bias
+ * correction only what shifts added is: it has to cancel in any case.
+ */
+static q8_code find_means(const float **means, const q8_calibration *cal, const q8_graph *graph,
+                          const q8_quant_opts *opts, q8_err *err)
 {
-    struct choosing *c = user;
-    (void)worker;
-    (void)err;
-    for (int t; (t = atomic_fetch_add(&c->next, 1)) < c->calibration->n_tensors;)
-        if (c->calibration->stats[t])
-            c->threshold[t] = q8_threshold_kl(c->calibration->stats[t]);
+    for (int t = 0; t < cal->n_tensors; t++) {
+        const q8_stats *stats = cal->stats[t];
+        const q8_tensor *tensor = &graph->tensor[t];
+        if (!stats || (opts->no_bias_correction && tensor->shift == 0))
+            continue;
+        float *mean = q8_arena_array(graph->arena, (size_t)stats->channels, sizeof(*mean));
+        if (!mean)
+            return q8_fail_nomem(err);
+        for (int c = 0; c < stats->channels; c++) {
+            const float before = opts->no_bias_correction ? 0 : q8_stats_channel_mean(stats, c);
+            mean[c] = (float)q8_shift_sign(tensor) * before + tensor->shift;
+        }
+        means[t] = mean;
+    }
     return Q8_OK;
 }
 
-static q8_code correct_bias(q8_model *model, q8_graph *graph, q8_err *err)
+/* On pictures, if there are any. */
+static q8_code refine(q8_model *model, q8_graph *graph, const q8_graph *exact,
+                      const float *const *means, const q8_quant_opts *opts, const q8_env *env,
+                      q8_err *err)
 {
-    const q8_calibration *cal = &model->calibration;
-    const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
-    if (!means)
+    if (!opts->pictures || (opts->round_nearest && opts->no_bias_correction))
+        return Q8_OK;
+    q8_refine_opts refine = {.mean = means,
+                             .compensate = !opts->round_nearest,
+                             .correct_bias = !opts->no_bias_correction};
+    q8_samples *samples;
+    q8_code code =
+        q8_samples_open(&samples, model->graph, opts->pictures, &model->transform, NULL, err);
+    refine.samples = samples;
+    if (!code)
+        code = q8_refine_graph(graph, exact, &refine, env, err);
+    q8_samples_close(&samples);
+    return code;
+}
+
+/* Thresholds, and the shifts that they are chosen for. */
+static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_graph *graph,
+                                const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+{
+    q8_shift_plan plan;
+    int *levels = q8_arena_array(model->arena, (size_t)graph->n_tensors + 1, sizeof(*levels));
+    if (!levels)
         return q8_fail_nomem(err);
-    for (int t = 0; t < cal->n_tensors; t++) {
-        const q8_stats *stats = cal->stats[t];
-        float *mean =
-            stats ? q8_arena_array(model->arena, (size_t)stats->channels, sizeof(*mean)) : NULL;
-        if (stats && !mean)
-            return q8_fail_nomem(err);
-        for (int c = 0; stats && c < stats->channels; c++)
-            mean[c] = q8_stats_channel_mean(stats, c);
-        means[t] = mean;
-    }
-    return q8_correct_bias_graph(graph, means, err);
+    for (int t = 0; t < graph->n_tensors; t++)
+        levels[t] = Q8_LEVELS_SIGNED;
+    const q8_choice_of choice = {.graph = graph,
+                                 .stats = (const q8_stats *const *)cal->stats,
+                                 .levels = levels,
+                                 .method = opts->method};
+    q8_code code = Q8_OK;
+    if (!opts->no_shift)
+        code = q8_shift_choose(&plan, graph, cal, levels, err);
+    if (!code)
+        code = q8_choose_thresholds(model->threshold, &choice, env, err);
+    if (!code && !opts->no_shift)
+        code = q8_shift_graph(graph, &plan, model->threshold, err);
+    return code;
+}
+
+/* `graph` and `cal` start as the float network and its statistics. */
+static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
+                        const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+{
+    q8_code code = opts->no_equalise ? Q8_OK : q8_equalise_graph(graph, cal, opts, err);
+    if (!code)
+        code = choose_and_shift(model, cal, graph, opts, env, err);
+    const q8_graph *exact = q8_graph_copy(graph, model->arena);
+    const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
+    if (!exact || !means)
+        return q8_fail_nomem(err);
+    if (!code)
+        code = find_means(means, cal, graph, opts, err);
+    if (!code)
+        code = q8_quantize_graph(graph, model->threshold, opts, err);
+    if (!code)
+        code = q8_correct_bias_graph(graph, means, err);
+    if (!code)
+        code = refine(model, graph, exact, means, opts, env, err);
+    return code;
 }
 
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    if (!model->calibrated)
+    if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
     model->int8 = NULL; /* a failure leaves no half of one */
-    q8_graph *graph = q8_graph_copy(model->graph, model->arena);
+    /* The older tools know no split groups; tensors of both graphs have the same ids. */
+    q8_graph *graph = q8_graph_copy(opts->compat ? model->unsplit : model->graph, model->arena);
     model->threshold =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(float));
     if (!graph || !model->threshold)
         return q8_fail_nomem(err);
-    struct choosing choosing = {.calibration = &model->calibration, .threshold = model->threshold};
-    const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
-    q8_code code = q8_parallel(threads, choose, &choosing, err);
-    if (!code)
-        code = q8_quantize_graph(graph, model->threshold, opts, err);
-    if (!code && !opts->no_bias_correction)
-        code = correct_bias(model, graph, err);
+    q8_calibration working = {0};
+    const q8_given_of given = {.opts = opts,
+                               .exact = model->graph,
+                               .calibration = &model->calibration,
+                               .transform = &model->transform};
+    const bool is_given = opts->table || opts->compat;
+    q8_code code = is_given ? q8_quantize_as_given(graph, model->threshold, &given, env, err)
+                            : q8_calibration_copy(&working, &model->calibration, err);
+    if (!code && !is_given)
+        code = quantize(model, &working, graph, opts, env, err);
+    if (!code && !opts->no_requantise)
+        code = q8_requantize_graph(graph, err);
+    q8_calibration_free(&working);
     if (!code)
         model->int8 = graph;
     return code;
+}
+
+static q8_code verify(const q8_model *model, const q8_verify_opts *opts, const q8_env *env,
+                      q8_verify_result *result, q8_err *err)
+{
+    q8_calib_opts all = opts->pictures;
+    q8_samples *samples = NULL;
+    q8_labels *labels = NULL;
+    bool unseen = false;
+    all.limit = 0; /* which of them is decided by what calibration used */
+    q8_code code = q8_samples_open(&samples, model->graph, &all, &model->transform, NULL, err);
+    if (!code)
+        unseen = q8_samples_choose_others(samples, opts->pictures.limit, opts->calibrated_on);
+    if (!code && opts->labels)
+        code = q8_labels_read(&labels, opts->labels, err);
+    const q8_verify_of what = {
+        .exact = model->graph,
+        .int8 = model->int8,
+        .samples = samples,
+        .labels = labels,
+        .layers = !opts->outputs_only,
+        .strict = opts->pictures.strict,
+        .backend = Q8_BACKEND_CPU,
+    };
+    q8_env once = env ? *env : (q8_env){0};
+    if (!unseen)
+        once.warn = NULL; /* calibration has told which of them cannot be read */
+    if (!code)
+        code = q8_verify_run(result, &what, &once, err);
+    result->unseen = unseen;
+    q8_labels_close(&labels);
+    q8_samples_close(&samples);
+    return code;
+}
+
+q8_code q8_verify(const q8_model *model, const q8_verify_opts *opts, const q8_env *env,
+                  q8_verify_result *result, q8_err *err)
+{
+    const double start = now();
+    *result = (q8_verify_result){0};
+    if (!model->int8)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
+    const q8_code code = verify(model, opts, env, result, err);
+    result->seconds = now() - start;
+    return code;
+}
+
+void q8_verify_free(q8_verify_result *result)
+{
+    q8_arena *arena = result->memory;
+    q8_arena_close(&arena);
+    *result = (q8_verify_result){0};
 }
 
 static bool has_weights(const q8_node *node)
@@ -199,16 +323,19 @@ q8_layer_info q8_model_layer(const q8_model *model, size_t index)
     return (q8_layer_info){.name = "", .type = "", .reason = ""};
 }
 
-q8_code q8_write(const q8_model *model, q8_precision precision, const char *param_path,
-                 const char *bin_path, q8_write_result *result, q8_err *err)
+q8_code q8_write(const q8_model *model, q8_precision precision, const q8_output *output,
+                 q8_write_result *result, q8_err *err)
 {
+    if (precision != Q8_INT8 && output->table)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "a float model has no calibration table");
     if (precision == Q8_INT8 && !model->int8)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
-    const q8_graph *graph = precision == Q8_INT8 ? model->int8 : model->graph;
+    const q8_graph *graph = precision == Q8_INT8 ? model->int8 : model->unsplit;
     q8_arena *arena = q8_arena_open();
     q8_graph *copy = arena ? q8_graph_copy(graph, arena) : NULL;
-    q8_code code = copy ? q8_ncnn_write(copy, precision, param_path, bin_path, result, err)
-                        : q8_fail_nomem(err);
+    q8_code code = copy ? q8_drop_saturated_clips(copy, err) : q8_fail_nomem(err);
+    if (!code)
+        code = q8_ncnn_write(copy, precision, output, result, err);
     q8_arena_close(&arena);
     return code;
 }

@@ -21,6 +21,7 @@ struct source {
     const char *name;
     q8_graph *graph;
     q8_trace trace;
+    const q8_caffe_net *raw; /* NULL: the view is not raw */
 };
 
 /* All that the writer does to a graph, too. */
@@ -50,6 +51,7 @@ static q8_code open_caffe(struct source *s, const q8_net_opts *opts, const q8_en
         return code;
     s->name = net->name;
     code = q8_import_caffe(&s->graph, net, &import, s->arena, env, err);
+    s->raw = opts->raw ? net : NULL;
     return code || opts->raw ? code : optimise(s, err);
 }
 
@@ -186,6 +188,21 @@ static void describe_fused(const struct source *s, q8_net *net, q8_net_layer *la
     net->n_dropped = trace->n_gone - trace->n_fused;
 }
 
+/* A node that stands for a whole Caffe layer has that layer's type. Nodes are in the order of the
+ * layers they were made of. */
+static void describe_raw(const struct source *s, q8_net_layer *layer)
+{
+    const q8_caffe_net *net = s->raw;
+    for (int i = 0, k = 0; i < s->graph->n_nodes; i++) {
+        const q8_node *node = s->graph->node[i];
+        while (k < net->n_layers && (net->layer[k].loc.line != node->loc.line ||
+                                     net->layer[k].loc.column != node->loc.column))
+            k++;
+        if (k < net->n_layers && strcmp(net->layer[k].name, node->name) == 0)
+            layer[i].type = net->layer[k].type;
+    }
+}
+
 static q8_code describe(const struct source *s, q8_net *net, q8_err *err)
 {
     const q8_graph *graph = s->graph;
@@ -203,6 +220,8 @@ static q8_code describe(const struct source *s, q8_net *net, q8_err *err)
         net->macs = add(net->macs, layer[i].macs);
         net->n_int8 += layer[i].int8;
     }
+    if (s->raw)
+        describe_raw(s, layer);
     if (s->trace.before)
         describe_fused(s, net, layer);
     else

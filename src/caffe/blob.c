@@ -3,12 +3,26 @@
 #include <float.h>
 #include <limits.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 /* NVIDIA's numbers for the types of raw data. */
 enum { RAW_DOUBLE = 0, RAW_FLOAT = 1, RAW_HALF = 2 };
+
+/* "blob 1 of net.caffemodel" and what is wrong with it. */
+static q8_code __attribute__((format(printf, 4, 5)))
+fail(const q8_blob_name *name, q8_err *err, q8_code code, const char *fmt, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    return q8_fail(err, code, name->loc, name->layer, "blob %d%s%s%s", name->index,
+                   name->file ? " of " : "", name->file ? name->file : "", text);
+}
 
 static q8_code set_dims(q8_caffe_blob *blob, const q8_blob_source *source, const q8_blob_name *name,
                         q8_err *err)
@@ -18,19 +32,16 @@ static q8_code set_dims(q8_caffe_blob *blob, const q8_blob_source *source, const
     const bool legacy = !source->has_shape && source->has_legacy;
     const size_t n_dim = legacy ? 4 : source->n_dim;
     if (n_dim > Q8_CAFFE_MAX_DIMS)
-        return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                       "blob %d has %zu dimensions, more than %d", name->index, n_dim,
-                       Q8_CAFFE_MAX_DIMS);
+        return fail(name, err, Q8_EMODEL, " has %zu dimensions, more than %d", n_dim,
+                    Q8_CAFFE_MAX_DIMS);
     blob->n_dim = (int)n_dim;
     blob->count = 1;
     for (size_t i = 0; i < n_dim; i++) {
         const int64_t dim = legacy ? source->legacy[i] : source->dim[i];
         if (dim < 0)
-            return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                           "blob %d has a negative dimension, %lld", name->index, (long long)dim);
+            return fail(name, err, Q8_EMODEL, " has a negative dimension, %lld", (long long)dim);
         if (dim > INT_MAX || (blob->count && (size_t)dim > INT_MAX / blob->count))
-            return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                           "blob %d has a shape of more than %d elements", name->index, INT_MAX);
+            return fail(name, err, Q8_EMODEL, " has a shape of more than %d elements", INT_MAX);
         blob->dim[i] = dim;
         blob->count *= (size_t)dim;
     }
@@ -54,13 +65,11 @@ static q8_code check_count(const q8_caffe_blob *blob, size_t n, const q8_blob_so
     if (n == blob->count)
         return Q8_OK;
     if (n == 0)
-        return q8_fail(err, Q8_EMODEL, name->loc, name->layer, "blob %d holds no data",
-                       name->index);
+        return fail(name, err, Q8_EMODEL, " holds no data");
     if (!source->has_shape && !source->has_legacy)
-        return q8_fail(err, Q8_EMODEL, name->loc, name->layer, "blob %d has no shape", name->index);
-    return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                   "blob %d has shape %s, which is %zu elements, but holds %zu", name->index,
-                   dims_text(blob, text, sizeof(text)), blob->count, n);
+        return fail(name, err, Q8_EMODEL, " has no shape");
+    return fail(name, err, Q8_EMODEL, " has shape %s, which is %zu elements, but holds %zu",
+                dims_text(blob, text, sizeof(text)), blob->count, n);
 }
 
 /* --- data ------------------------------------------------------------------------------------- */
@@ -106,14 +115,12 @@ static q8_code convert_raw(q8_caffe_blob *blob, const q8_blob_source *source,
 {
     static const size_t sizes[] = {[RAW_DOUBLE] = 8, [RAW_FLOAT] = 4, [RAW_HALF] = 2};
     if (source->raw_type < RAW_DOUBLE || source->raw_type > RAW_HALF)
-        return q8_fail(err, Q8_EUNSUPPORTED, name->loc, name->layer,
-                       "blob %d holds raw data of an unknown type, %d", name->index,
-                       source->raw_type);
+        return fail(name, err, Q8_EUNSUPPORTED, " holds raw data of an unknown type, %d",
+                    source->raw_type);
     const size_t size = sizes[source->raw_type];
     if (source->raw_size % size)
-        return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                       "blob %d holds %zu raw bytes, not a multiple of %zu", name->index,
-                       source->raw_size, size);
+        return fail(name, err, Q8_EMODEL, " holds %zu raw bytes, not a multiple of %zu",
+                    source->raw_size, size);
     const q8_code code = check_count(blob, source->raw_size / size, source, name, err);
     if (code)
         return code;
@@ -145,8 +152,7 @@ static q8_code check_finite(const q8_caffe_blob *blob, const q8_blob_name *name,
 {
     for (size_t i = 0; i < blob->count; i++)
         if (!isfinite(blob->data[i]))
-            return q8_fail(err, Q8_EMODEL, name->loc, name->layer,
-                           "blob %d: element %zu is not a finite number", name->index, i);
+            return fail(name, err, Q8_EMODEL, ": element %zu is not a finite number", i);
     return Q8_OK;
 }
 

@@ -19,11 +19,20 @@ typedef struct q8_blob_source {
     int raw_type;
 } q8_blob_source;
 
+/** Designated initialisers of a q8_blob_source from any of the schemas' blob messages. */
+#define Q8_BLOB_SOURCE(b)                                                                          \
+    .has_shape = (b)->shape != NULL,                                                               \
+    .has_legacy = (b)->has_num || (b)->has_channels || (b)->has_height || (b)->has_width,          \
+    .dim = (b)->shape ? (b)->shape->dim : NULL, .n_dim = (b)->shape ? (b)->shape->n_dim : 0,       \
+    .legacy = {(b)->num, (b)->channels, (b)->height, (b)->width}, .data = (b)->data,               \
+    .n_data = (b)->n_data, .double_data = (b)->double_data, .n_double_data = (b)->n_double_data
+
 /** Where the blob is, for messages. */
 typedef struct q8_blob_name {
-    const q8_loc *loc;
+    const q8_loc *loc; /**< of the layer, or of a file that has one blob only */
     const char *layer;
     int index;
+    const char *file; /**< it is in, where that is another than the layer's; NULL: it is not */
 } q8_blob_name;
 
 /**

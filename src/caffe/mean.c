@@ -9,17 +9,6 @@
 /** Much more than a mean picture takes. */
 static const size_t max_file_size = (size_t)1 << 30;
 
-static void *arena_alloc(void *arena, size_t size)
-{
-    return q8_arena_alloc(arena, size);
-}
-
-static void arena_free(void *arena, void *pointer)
-{
-    (void)arena;
-    (void)pointer;
-}
-
 static q8_code check_bytes(const q8_loc *loc, const q8_bytes *bytes, q8_err *err)
 {
     size_t cost;
@@ -30,7 +19,7 @@ static q8_code check_bytes(const q8_loc *loc, const q8_bytes *bytes, q8_err *err
     if (other)
         return q8_fail(err, Q8_EFORMAT, loc, NULL, "%s, not a .binaryproto or .npy mean", other);
     if (!q8_wire_check(&weights__blob__descriptor, bytes->data, bytes->size, &cost, &fault) ||
-        cost / 4 > bytes->size + (16u << 20))
+        !q8_wire_is_worth(cost, bytes->size))
         return q8_fail(err, Q8_EFORMAT, loc, NULL,
                        "not a .binaryproto or .npy mean, or a truncated one");
     return Q8_OK;
@@ -39,17 +28,7 @@ static q8_code check_bytes(const q8_loc *loc, const q8_bytes *bytes, q8_err *err
 static q8_code convert(q8_caffe_blob *mean, const Weights__Blob *blob, const q8_loc *loc,
                        q8_arena *arena, q8_err *err)
 {
-    const q8_blob_source source = {
-        .has_shape = blob->shape != NULL,
-        .has_legacy = blob->has_num || blob->has_channels || blob->has_height || blob->has_width,
-        .dim = blob->shape ? blob->shape->dim : NULL,
-        .n_dim = blob->shape ? blob->shape->n_dim : 0,
-        .legacy = {blob->num, blob->channels, blob->height, blob->width},
-        .data = blob->data,
-        .n_data = blob->n_data,
-        .double_data = blob->double_data,
-        .n_double_data = blob->n_double_data,
-    };
+    const q8_blob_source source = {Q8_BLOB_SOURCE(blob)};
     const q8_blob_name name = {.loc = loc};
     if (source.n_data == 0 && source.n_double_data == 0)
         return q8_fail(err, Q8_EFORMAT, loc, NULL, "no numbers in it: not a .binaryproto mean");
@@ -60,7 +39,7 @@ q8_code q8_caffe_mean_read(q8_caffe_blob *mean, const char *path, q8_arena *aren
 {
     q8_bytes bytes;
     const q8_loc loc = {.file = path};
-    ProtobufCAllocator allocator = {arena_alloc, arena_free, arena};
+    ProtobufCAllocator allocator = q8_wire_allocator(arena);
     q8_code code = q8_file_read(&bytes, path, max_file_size, err);
     if (code == Q8_OK)
         code = check_bytes(&loc, &bytes, err);

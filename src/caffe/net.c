@@ -123,15 +123,7 @@ static q8_code read_proto(q8_caffe_net **net, const char *path, q8_arena *arena,
 static q8_blob_source model_source(const Weights__Blob *b)
 {
     return (q8_blob_source){
-        .has_shape = b->shape != NULL,
-        .has_legacy = b->has_num || b->has_channels || b->has_height || b->has_width,
-        .dim = b->shape ? b->shape->dim : NULL,
-        .n_dim = b->shape ? b->shape->n_dim : 0,
-        .legacy = {b->num, b->channels, b->height, b->width},
-        .data = b->data,
-        .n_data = b->n_data,
-        .double_data = b->double_data,
-        .n_double_data = b->n_double_data,
+        Q8_BLOB_SOURCE(b),
         .raw = b->has_raw_data ? b->raw_data.data : NULL,
         .raw_size = b->has_raw_data ? b->raw_data.len : 0,
         .raw_type = b->raw_data_type,
@@ -140,17 +132,7 @@ static q8_blob_source model_source(const Weights__Blob *b)
 
 static q8_blob_source proto_source(const Caffe__BlobProto *b)
 {
-    return (q8_blob_source){
-        .has_shape = b->shape != NULL,
-        .has_legacy = b->has_num || b->has_channels || b->has_height || b->has_width,
-        .dim = b->shape ? b->shape->dim : NULL,
-        .n_dim = b->shape ? b->shape->n_dim : 0,
-        .legacy = {b->num, b->channels, b->height, b->width},
-        .data = b->data,
-        .n_data = b->n_data,
-        .double_data = b->double_data,
-        .n_double_data = b->n_double_data,
-    };
+    return (q8_blob_source){Q8_BLOB_SOURCE(b)};
 }
 
 /* A shared blob may be left to the layer that has it. */
@@ -168,9 +150,11 @@ static q8_code read_blobs(q8_caffe_net *net, q8_caffe_layer *layer, const q8_wei
     q8_caffe_blob *blob = q8_arena_array(arena, n, sizeof(*blob));
     if (!blob)
         return q8_fail_nomem(err);
-    const q8_loc loc = {.file = net->model_path};
     for (size_t i = 0; i < n; i++) {
-        const q8_blob_name name = {model ? &loc : &layer->loc, layer->name, (int)i};
+        const q8_blob_name name = {.loc = &layer->loc,
+                                   .layer = layer->name,
+                                   .index = (int)i,
+                                   .file = model ? net->model_path : NULL};
         const q8_blob_source source =
             model ? model_source(model->blob[i]) : proto_source(layer->param->blobs[i]);
         if (is_owners(layer, i, &source))

@@ -1,5 +1,6 @@
 #include "caffe/text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "caffe.pb-c.h"
@@ -313,6 +314,31 @@ static q8_code check_required(struct parser *p, const ProtobufCMessage *message,
     return Q8_OK;
 }
 
+/* An error inside a layer is told with the layer's name, if that has been read by then, or else
+ * with its number (0: it has none). */
+static void name_layer(struct parser *p, const ProtobufCMessage *sub, size_t number)
+{
+    const char *name = NULL;
+    if (p->err == NULL || p->err->layer[0] || p->err->code == Q8_ENOMEM)
+        return;
+    if (sub->descriptor == &caffe__layer_parameter__descriptor)
+        name = ((const Caffe__LayerParameter *)sub)->name;
+    else if (sub->descriptor == &caffe__v1_layer_parameter__descriptor)
+        name = ((const Caffe__V1LayerParameter *)sub)->name;
+    else if (sub->descriptor == &caffe__v0_layer_parameter__descriptor)
+        name = ((const Caffe__V0LayerParameter *)sub)->name;
+    else
+        return;
+    if (name && *name) {
+        snprintf(p->err->layer, sizeof(p->err->layer), "%s", name);
+    } else if (number > 0) {
+        const q8_err said = *p->err;
+        const q8_loc loc = {said.file, said.line, said.column};
+        p->err->code = Q8_OK;
+        q8_fail(p->err, said.code, &loc, NULL, "in layer %zu of the file: %s", number, said.text);
+    }
+}
+
 static q8_code parse_message(struct parser *p, ProtobufCMessage *message, field *f, q8_loc loc)
 {
     ProtobufCMessage *sub = NULL;
@@ -329,6 +355,9 @@ static q8_code parse_message(struct parser *p, ProtobufCMessage *message, field 
         code = parse_fields(p, sub, f->name, close, opening);
     if (!code)
         code = check_required(p, sub, f->name, loc);
+    if (code && sub)
+        name_layer(p, sub,
+                   f->label == PROTOBUF_C_LABEL_REPEATED ? *(size_t *)quantifier(message, f) : 0);
     p->depth--;
     return code;
 }

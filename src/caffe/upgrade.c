@@ -152,13 +152,24 @@ static q8_code respell_types(const q8_upgrade *u)
 
 /* --- V1 --------------------------------------------------------------------------------------- */
 
+/* As the places know too, but at a glance: most fields of most layers are not. */
+static bool is_written(const ProtobufCMessage *message, field *f)
+{
+    const char *base = (const char *)message;
+    if (f->label == PROTOBUF_C_LABEL_REPEATED)
+        return *(const size_t *)(base + f->quantifier_offset) > 0;
+    if (f->type == PROTOBUF_C_TYPE_MESSAGE || f->type == PROTOBUF_C_TYPE_STRING)
+        return *(const void *const *)(base + f->offset) != f->default_value;
+    return *(const protobuf_c_boolean *)(base + f->quantifier_offset);
+}
+
 /* Moves what both generations have under one name and with one type: names, bottoms, tops, rules,
  * blobs and parameters. */
 static bool move_fields(const q8_upgrade *u, ProtobufCMessage *v1, ProtobufCMessage *layer)
 {
     for (unsigned i = 0; i < v1->descriptor->n_fields; i++) {
         field *from = &v1->descriptor->fields[i];
-        if (!q8_places_find(u->places, v1, from, 0))
+        if (!is_written(v1, from))
             continue;
         field *to = field_of(layer->descriptor, from->name);
         if (!to || to->type != from->type || to->label != from->label ||
@@ -315,10 +326,17 @@ static q8_code check_inputs(const q8_upgrade *u)
     if (net->n_input_shape && net->n_input_shape != net->n_input)
         return q8_fail(u->err, Q8_EMODEL, &loc, NULL, "%zu input, but %zu input_shape",
                        net->n_input, net->n_input_shape);
+    const bool one = net->n_input == 1;
+    if (!net->n_input_shape && !net->n_input_dim)
+        return q8_fail(
+            u->err, Q8_EMODEL, &loc, NULL,
+            "the %s missing: write input_shape { dim: 1 dim: 3 dim: HEIGHT dim: WIDTH }%s",
+            one ? "input's shape is" : "inputs' shapes are",
+            one ? "" : " for each, in their order");
     if (!net->n_input_shape && net->n_input_dim != net->n_input * LEGACY_DIMS)
         return q8_fail(u->err, Q8_EMODEL, &loc, NULL,
-                       "%zu input, so %zu input_dim are needed (4 each), but there are %zu",
-                       net->n_input, net->n_input * LEGACY_DIMS, net->n_input_dim);
+                       "%zu input%s %zu input_dim, but there are %zu", net->n_input,
+                       one ? " takes" : "s take", net->n_input * LEGACY_DIMS, net->n_input_dim);
     return Q8_OK;
 }
 

@@ -30,7 +30,7 @@ size_t q8_value_size(ProtobufCType type)
     }
 }
 
-/* "'pad' takes an integer from 0 to 4294967295, not '1.5'" */
+/* "'pad' takes a whole number, not '1.5'" */
 static q8_code not_that(q8_lexer *lx, const ProtobufCFieldDescriptor *f, const q8_token *token,
                         const char *wanted)
 {
@@ -67,6 +67,17 @@ static bool parse_unsigned(const q8_token *token, uint64_t *value)
     return true;
 }
 
+/* Or an exponent, or an f behind it: what makes a number a float. */
+static bool has_fraction(const q8_token *token)
+{
+    if (token->size > 1 && (token->text[1] | 0x20) == 'x')
+        return false;
+    for (size_t i = 0; i < token->size; i++)
+        if (strchr(".eEfF", token->text[i]))
+            return true;
+    return false;
+}
+
 /* An integer of lowest <= value <= highest, in two's complement. */
 static q8_code read_integer(q8_lexer *lx, const ProtobufCFieldDescriptor *f, int64_t lowest,
                             uint64_t highest, uint64_t *value)
@@ -80,9 +91,12 @@ static q8_code read_integer(q8_lexer *lx, const ProtobufCFieldDescriptor *f, int
                           parse_unsigned(&lx->token, &magnitude) &&
                           magnitude <= (negative ? 0 - (uint64_t)lowest : highest);
     if (!in_range) {
-        char wanted[96];
-        snprintf(wanted, sizeof(wanted), "an integer from %lld to %llu", (long long)lowest,
-                 (unsigned long long)highest);
+        char wanted[96] = "a whole number";
+        if (lowest == 0 && negative)
+            snprintf(wanted, sizeof(wanted), "a whole number of at least 0");
+        else if (lx->token.kind == Q8_TOKEN_NUMBER && !has_fraction(&lx->token))
+            snprintf(wanted, sizeof(wanted), "a whole number from %lld to %llu", (long long)lowest,
+                     (unsigned long long)highest);
         /* Sign and number together, where they stand together. */
         q8_token shown = lx->token;
         if (negative && lx->token.text == first.text + 1) {
@@ -101,15 +115,7 @@ static q8_code read_integer(q8_lexer *lx, const ProtobufCFieldDescriptor *f, int
 /* As protobuf has it, a whole number in another base is no float. */
 static bool is_octal_or_hex(const q8_token *token)
 {
-    if (token->size < 2 || token->text[0] != '0')
-        return false;
-    const char second = token->text[1];
-    if (second == 'x' || second == 'X')
-        return true;
-    for (size_t i = 0; i < token->size; i++)
-        if (strchr(".eEfF", token->text[i]))
-            return false;
-    return true;
+    return token->size > 1 && token->text[0] == '0' && !has_fraction(token);
 }
 
 /* strtod() with a '.' whatever the program's locale. False: not a decimal number. */

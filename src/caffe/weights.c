@@ -11,17 +11,6 @@
 /* protobuf's own limit, so there are no longer ones. */
 static const size_t max_file_size = INT32_MAX;
 
-static void *arena_alloc(void *arena, size_t size)
-{
-    return q8_arena_alloc(arena, size);
-}
-
-static void arena_free(void *arena, void *pointer)
-{
-    (void)arena;
-    (void)pointer;
-}
-
 /* --- is it a caffemodel? ---------------------------------------------------------------------- */
 
 static q8_code check_bytes(const char *path, const unsigned char *data, size_t size, q8_err *err)
@@ -39,7 +28,7 @@ static q8_code check_bytes(const char *path, const unsigned char *data, size_t s
         return q8_fail(err, Q8_EFORMAT, &loc, NULL, "not a caffemodel, or truncated (byte %zu: %s)",
                        fault.offset, fault.what);
     }
-    if (cost / 4 > size + (16u << 20))
+    if (!q8_wire_is_worth(cost, size))
         return q8_fail(err, Q8_EFORMAT, &loc, NULL,
                        "not a caffemodel: it is made of millions of tiny fields");
     return Q8_OK;
@@ -98,7 +87,7 @@ q8_code q8_weights_parse(q8_weights *weights, const char *path, const unsigned c
     const q8_code code = check_bytes(path, data, size, err);
     if (code)
         return code;
-    ProtobufCAllocator allocator = {arena_alloc, arena_free, arena};
+    ProtobufCAllocator allocator = q8_wire_allocator(arena);
     const Weights__Net *net = weights__net__unpack(&allocator, size, data);
     if (!net) /* the bytes are good */
         return q8_fail_nomem(err);

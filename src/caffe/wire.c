@@ -173,3 +173,24 @@ bool q8_wire_check(const ProtobufCMessageDescriptor *type, const unsigned char *
     *cost = w.cost;
     return good;
 }
+
+bool q8_wire_is_worth(size_t cost, size_t size)
+{
+    return cost / 4 <= size + (16u << 20);
+}
+
+static void *arena_alloc(void *arena, size_t size)
+{
+    return q8_arena_alloc(arena, size);
+}
+
+static void arena_free(void *arena, void *pointer)
+{
+    (void)arena;
+    (void)pointer;
+}
+
+ProtobufCAllocator q8_wire_allocator(q8_arena *arena)
+{
+    return (ProtobufCAllocator){arena_alloc, arena_free, arena};
+}

@@ -8,6 +8,8 @@
 
 #include <protobuf-c/protobuf-c.h>
 
+#include "base/arena.h"
+
 /** What is wrong, and at which byte of the file the broken field begins. */
 typedef struct q8_wire_fault {
     size_t offset;
@@ -22,5 +24,11 @@ typedef struct q8_wire_fault {
  */
 bool q8_wire_check(const ProtobufCMessageDescriptor *type, const unsigned char *data, size_t size,
                    size_t *cost, q8_wire_fault *fault);
+
+/** Whether that memory is in proportion to the file: honest ones are mostly numbers. */
+bool q8_wire_is_worth(size_t cost, size_t size);
+
+/** For unpacking into an arena, of which nothing is freed one by one. */
+ProtobufCAllocator q8_wire_allocator(q8_arena *arena);
 
 #endif

@@ -32,6 +32,8 @@ typedef struct q8_calibration_of {
  */
 q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
                            q8_err *err);
+/** `*to`, which holds nothing yet, becomes like `from`. On failure it holds nothing. */
+q8_code q8_calibration_copy(q8_calibration *to, const q8_calibration *from, q8_err *err);
 void q8_calibration_free(q8_calibration *cal);
 
 #endif

@@ -223,14 +223,44 @@ static q8_code check_counts(const q8_samples *s, q8_err *err)
     return Q8_OK;
 }
 
-/** Keeps the samples in the middle of `limit` equal stretches of the list. */
+/** The sample in the middle of the i-th of `count` equal stretches of a list of `n`. */
+static size_t middle(size_t i, size_t count, size_t n)
+{
+    return (2 * i + 1) * n / (2 * count);
+}
+
+/** Sample `from` becomes sample `to`. */
+static void move(q8_samples *s, size_t to, size_t from)
+{
+    for (int k = 0; k < s->n_inputs; k++)
+        s->input[k].item[to] = s->input[k].item[from];
+}
+
 static void thin_out(q8_samples *s, size_t limit)
 {
-    const size_t n = s->input[0].n_items;
-    s->count = limit == 0 || limit >= n ? n : limit;
-    for (int k = 0; s->count < n && k < s->n_inputs; k++)
-        for (size_t i = 0; i < s->count; i++)
-            s->input[k].item[i] = s->input[k].item[(2 * i + 1) * n / (2 * s->count)];
+    const size_t n = s->count;
+    if (limit == 0 || limit >= n)
+        return;
+    s->count = limit;
+    for (size_t i = 0; i < limit; i++)
+        move(s, i, middle(i, limit, n));
+}
+
+bool q8_samples_choose_others(q8_samples *s, size_t limit, size_t used)
+{
+    const size_t n = s->count;
+    const bool enough = used < n && n - used >= limit / 4;
+    size_t left = 0, next = 0;
+    for (size_t i = 0; enough && i < n; i++) {
+        if (next < used && i == middle(next, used, n))
+            next++;
+        else
+            move(s, left++, i);
+    }
+    if (enough)
+        s->count = left;
+    thin_out(s, limit);
+    return enough;
 }
 
 /* --- preprocessing ---------------------------------------------------------------------------- */
@@ -276,8 +306,10 @@ static q8_code open_all(struct opening *o, const q8_graph *graph,
         code = check_counts(s, o->err);
     if (code == Q8_OK)
         code = open_preps(o, transform);
-    if (code == Q8_OK)
+    if (code == Q8_OK) {
+        s->count = s->input[0].n_items;
         thin_out(s, o->opts->limit);
+    }
     return code;
 }
 
@@ -312,6 +344,11 @@ void q8_samples_close(q8_samples **samples)
 size_t q8_samples_count(const q8_samples *samples)
 {
     return samples->count;
+}
+
+const char *q8_samples_path(const q8_samples *samples, size_t index)
+{
+    return samples->input[0].item[index].path;
 }
 
 int q8_samples_inputs(const q8_samples *samples)

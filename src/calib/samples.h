@@ -18,7 +18,17 @@ q8_code q8_samples_open(q8_samples **samples, const q8_graph *graph, const q8_ca
                         const q8_caffe_transform *transform, const q8_env *env, q8_err *err);
 void q8_samples_close(q8_samples **samples);
 
+/**
+ * Keeps `limit` samples (0: all), evenly spaced over those that opening with `used` as the limit
+ * would have left out; over all, if those are fewer than a quarter of `limit`. To be called once,
+ * on samples opened without a limit.
+ * @return true when none of `used` samples is kept
+ */
+bool q8_samples_choose_others(q8_samples *samples, size_t limit, size_t used);
+
 size_t q8_samples_count(const q8_samples *samples);
+/** The file of a sample, of the first input. */
+const char *q8_samples_path(const q8_samples *samples, size_t index);
 int q8_samples_inputs(const q8_samples *samples);
 
 /**

@@ -189,6 +189,10 @@ static void note_channel(q8_stats *stats, int channel, struct extent e)
     const float absmax = -lo > hi ? -lo : hi;
     stats->min = lo < stats->min ? lo : stats->min;
     stats->max = hi > stats->max ? hi : stats->max;
+    if (lo < stats->channel_min[channel])
+        stats->channel_min[channel] = lo;
+    if (hi > stats->channel_max[channel])
+        stats->channel_max[channel] = hi;
     if (absmax > stats->channel_absmax[channel])
         stats->channel_absmax[channel] = absmax;
 }
@@ -283,22 +287,44 @@ static void add_blocks(q8_stats *stats, q8_binner *binner, const float *x, size_
 
 q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err)
 {
+    const size_t n = (size_t)channels;
     memset(stats, 0, sizeof(*stats));
     stats->hist.exponent = Q8_HIST_EMPTY;
     stats->min = INFINITY;
     stats->max = -INFINITY;
     stats->channels = channels;
-    stats->channel_absmax = calloc((size_t)channels, sizeof(*stats->channel_absmax));
-    stats->channel_sum = calloc((size_t)channels, sizeof(*stats->channel_sum));
-    return stats->channel_absmax && stats->channel_sum ? Q8_OK : q8_fail_nomem(err);
+    stats->channel_min = calloc(n, sizeof(*stats->channel_min));
+    stats->channel_max = calloc(n, sizeof(*stats->channel_max));
+    stats->channel_absmax = calloc(n, sizeof(*stats->channel_absmax));
+    stats->channel_sum = calloc(n, sizeof(*stats->channel_sum));
+    stats->channel_bins = calloc(n, sizeof(*stats->channel_bins));
+    if (!stats->channel_min || !stats->channel_max || !stats->channel_absmax ||
+        !stats->channel_sum || !stats->channel_bins)
+        return q8_fail_nomem(err);
+    for (int c = 0; c < channels; c++) {
+        stats->channel_min[c] = stats->min;
+        stats->channel_max[c] = stats->max;
+        q8_channel_bins_init(&stats->channel_bins[c]);
+    }
+    return Q8_OK;
 }
 
 void q8_stats_free(q8_stats *stats)
 {
+    free(stats->channel_min);
+    free(stats->channel_max);
     free(stats->channel_absmax);
     free(stats->channel_sum);
-    stats->channel_absmax = NULL;
-    stats->channel_sum = NULL;
+    free(stats->channel_bins);
+    memset(stats, 0, sizeof(*stats));
+}
+
+q8_code q8_stats_copy(q8_stats *stats, const q8_stats *from, q8_err *err)
+{
+    const q8_code code = q8_stats_init(stats, from->channels, err);
+    if (!code)
+        q8_stats_merge(stats, from);
+    return code;
 }
 
 float q8_stats_channel_mean(const q8_stats *stats, int channel)
@@ -320,6 +346,7 @@ void q8_stats_add(q8_stats *stats, const q8_view *view)
             add_planes(stats, &binner, x, spatial);
         else
             add_blocks(stats, &binner, x, spatial, view->block);
+        q8_channel_bins_add(stats->channel_bins, view, i);
     }
     q8_binner_flush(&binner);
 }
@@ -331,6 +358,11 @@ void q8_stats_merge(q8_stats *into, const q8_stats *from)
     into->max = from->max > into->max ? from->max : into->max;
     into->count += from->count;
     for (int c = 0; c < into->channels; c++) {
+        if (from->channel_min[c] < into->channel_min[c])
+            into->channel_min[c] = from->channel_min[c];
+        if (from->channel_max[c] > into->channel_max[c])
+            into->channel_max[c] = from->channel_max[c];
+        q8_channel_bins_merge(&into->channel_bins[c], &from->channel_bins[c]);
         if (from->channel_absmax[c] > into->channel_absmax[c])
             into->channel_absmax[c] = from->channel_absmax[c];
         into->channel_sum[c] += from->channel_sum[c];

@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "exec/exec.h"
+#include "calib/channel_bins.h"
 
 enum { Q8_HIST_BINS = 4096 };
 
@@ -33,20 +33,30 @@ __extension__ typedef __int128 q8_fixed_sum;
 
 typedef struct q8_stats {
     q8_hist hist;
-    float min, max;            /**< +inf, -inf before the first value; finite values only */
-    uint64_t count;            /**< values seen, pictures * elements, also those not finite */
-    int channels;              /**< dim[0] */
-    float *channel_absmax;     /**< by channel */
+    float min, max; /**< +inf, -inf before the first value; finite values only */
+    uint64_t count; /**< values seen, pictures * elements, also those not finite */
+    int channels;   /**< dim[0] */
+    float *channel_min, *channel_max; /**< by channel, as min and max */
+    float *channel_absmax;            /**< by channel */
+    q8_channel_bins *channel_bins;    /**< by channel: |x| at some of the pixels */
     q8_fixed_sum *channel_sum; /**< by channel, of the values; stretches with a NaN are left out */
 } q8_stats;
 
+/** After a failure q8_stats_free() is still to be called. */
 q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err);
 void q8_stats_free(q8_stats *stats);
+/** A new one like `from`, as q8_stats_init(). */
+q8_code q8_stats_copy(q8_stats *stats, const q8_stats *from, q8_err *err);
 /** Adds what a view holds (its `batch` pictures; blocks' padding channels left out). */
 void q8_stats_add(q8_stats *stats, const q8_view *view);
 /** Mean of a channel's values; 0 before the first. */
 float q8_stats_channel_mean(const q8_stats *stats, int channel);
 /** `into` becomes what it would be had it seen both. Same channels. */
 void q8_stats_merge(q8_stats *into, const q8_stats *from);
+/**
+ * `stats` become those of channels multiplied by factors above 0: exactly but for rounding, except
+ * that the histogram is made anew from the channels' bins.
+ */
+void q8_stats_scale(q8_stats *stats, const float *factor);
 
 #endif

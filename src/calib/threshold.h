@@ -4,20 +4,30 @@
 
 #include "calib/stats.h"
 
+/** Codes for |x|: 0 to 127 of either sign, or all of -127 to 127 where no value is negative and a
+ *  shift puts 0 at -127. A threshold's step is threshold / (levels - 1). */
+enum { Q8_LEVELS_SIGNED = 128, Q8_LEVELS_SHIFTED = 255 };
+
 /**
- * The KL-divergence threshold of TensorRT (S. Migacz, "8-bit Inference with TensorRT", GTC 2017):
- * over candidate thresholds T, clip |x| to T (what lies above falls into the last bin), quantise to
- * 128 levels, and take the T whose distribution differs least from the clipped one. Candidates are
- * the bin edges from the 128th up; of equal ones the largest wins.
- *
- * As in ncnn2table, neighbouring levels share a bin that the edge between them cuts, and every
- * bin's probability is raised a little (by as much as there in total: 0.0001 in each of 2048 bins),
- * so that rare values weigh little. Unlike there, a level's probability is spread over its
- * non-empty bins only, which is exact for data that take few values, such as pixels.
+ * The threshold by a method of q8.h: docs/accuracy.md says what each does.
  *
  * Always finite, above 0, and not above the largest |x| (1e-30 if that is less): with no value but
- * 0 it is 1, with fewer than 1000 others it is the largest |x|.
+ * 0 it is 1, with fewer than 1000 others it is the largest |x|. Statistics of the same bits give
+ * the same bits on every processor.
+ * @param levels ::Q8_LEVELS_SIGNED or ::Q8_LEVELS_SHIFTED
  */
-float q8_threshold_kl(const q8_stats *stats);
+float q8_threshold(q8_method method, const q8_stats *stats, int levels);
+
+/** What the squares of a channel's errors are multiplied by. */
+typedef struct q8_channel_cost {
+    double rounding, clipping;
+} q8_channel_cost;
+
+/**
+ * The threshold of ::Q8_METHOD_AUTO, with q8_threshold()'s promises; that one, which knows nothing
+ * of the channels' costs, gives ::Q8_METHOD_MSE's instead.
+ * @param cost by channel
+ */
+float q8_threshold_auto(const q8_stats *stats, const q8_channel_cost *cost, int levels);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "exec/layout.h"
+#include "ops/int8.h"
 #include "ops/rows.h"
 #include "ops/simple.h"
 #include "ops/unary.h"
@@ -213,6 +214,37 @@ static q8_code start_prelu(struct kernel *k, bool *fits, q8_err *err)
     return code;
 }
 
+/* --- the simulation of int8 ------------------------------------------------------------------- */
+
+static q8_code run_int8(const q8_kernel *base, const float *const *in, float *const *out,
+                        void *scratch, q8_err *err)
+{
+    (void)scratch;
+    (void)err;
+    const struct kernel *k = (const struct kernel *)base;
+    const q8_node *node = k->node;
+    const q8_tensor *tensor = k->graph->tensor;
+    for (size_t b = 0; b < (size_t)k->batch; b++) {
+        const float *picture_in[3];
+        float *picture_out[2];
+        for (int i = 0; i < node->n_in; i++)
+            picture_in[i] = in[i] + b * q8_layout_count(&tensor[node->in[i]].shape, k->block);
+        for (int i = 0; i < node->n_out; i++)
+            picture_out[i] = out[i] + b * q8_layout_count(&tensor[node->out[i]].shape, k->block);
+        const q8_shape *shape = &tensor[node->in[0]].shape;
+        q8_int8_forward(node, shape, q8_layout_block(shape, k->block), picture_in, picture_out);
+    }
+    return Q8_OK;
+}
+
+static q8_code start_int8(struct kernel *k, bool *fits, q8_err *err)
+{
+    (void)err;
+    *fits = true;
+    k->base.run = run_int8;
+    return Q8_OK;
+}
+
 /* --- choosing --------------------------------------------------------------------------------- */
 
 /* Sets the kernel's run(), or `*fits` to false where the node's attributes are beyond it. */
@@ -226,6 +258,9 @@ static start_fn find_start(const q8_node *node)
         return start_eltwise;
     if (node->op == &q8_op_prelu)
         return start_prelu;
+    if (node->op == &q8_op_int8_quantize || node->op == &q8_op_int8_dequantize ||
+        node->op == &q8_op_int8_compare)
+        return start_int8;
     return node->op->as_affine ? start_affine : NULL;
 }
 

@@ -274,13 +274,18 @@ static q8_dnnl_compile_fn find_compile(const q8_node *node)
     return node->op->as_activation ? q8_dnnl_compile_activation : NULL;
 }
 
-/* oneDNN's code keeps some offsets in 32 bits; plain C takes what may not fit. */
+bool q8_dnnl_fits(const q8_shape *shape, int batch)
+{
+    const size_t count = q8_layout_count(shape, 16); /* 0: beyond all limits */
+    return count > 0 && count <= INT_MAX / sizeof(float) / (size_t)batch;
+}
+
+/* Plain C takes what may not fit. */
 static bool fits(const q8_graph *graph, const q8_node *node, int batch)
 {
     for (int i = 0; i < node->n_in + node->n_out; i++) {
         const int tensor = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
-        const size_t count = q8_layout_count(&graph->tensor[tensor].shape, 16);
-        if (count > INT_MAX / sizeof(float) / (size_t)batch)
+        if (!q8_dnnl_fits(&graph->tensor[tensor].shape, batch))
             return false;
     }
     return true;

@@ -39,6 +39,9 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
 q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
                                 q8_kernel **kernel);
 
+/** oneDNN's code keeps some offsets in 32 bits: whether a batch of the shape stays within. */
+bool q8_dnnl_fits(const q8_shape *shape, int batch);
+
 /** A batch of a shape, in the layout `block`. */
 q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block);
 

@@ -48,6 +48,7 @@ static q8_dnnl_tensor any_format(q8_dnnl_tensor tensor)
 
 struct convolution {
     bool transposed;
+    bool padded; /* the input holds its padding already */
     q8_dnnl_tensor weights, bias;
     q8_dnnl_window window;
     bool has_bias;
@@ -77,9 +78,9 @@ static void describe(struct convolution *c, const q8_dnnl_job *job)
     c->bias = vector(a->num_output);
     c->has_bias = a->bias_term && !c->transposed; /* a deconvolution's is appended */
     set_axis(c, 0, job->in->dim[1], job->out->dim[1], a->kernel_h, a->stride_h, a->dilation_h,
-             a->pad_top);
+             c->padded ? 0 : a->pad_top);
     set_axis(c, 1, job->in->dim[2], job->out->dim[2], a->kernel_w, a->stride_w, a->dilation_w,
-             a->pad_left);
+             c->padded ? 0 : a->pad_left);
 }
 
 /* How one convolution may be computed. */
@@ -138,7 +139,7 @@ static bool suits_winograd(const q8_dnnl_job *job, const struct convolution *c)
     const q8_dnnl_window *w = &c->window;
     const bool is_3x3 = w->kernel[0] == 3 && w->kernel[1] == 3 && w->stride[0] == 1 &&
                         w->stride[1] == 1 && w->dilation[0] == 0 && w->dilation[1] == 0;
-    return is_3x3 && !c->transposed && c->weights.rank == 4 &&
+    return is_3x3 && !c->transposed && !job->node->exact && c->weights.rank == 4 &&
            job->in->dim[0] >= MIN_WINOGRAD_CHANNELS && job->out->dim[0] >= MIN_WINOGRAD_CHANNELS &&
            q8_shape_spatial(job->out) >= MIN_WINOGRAD_AREA;
 }
@@ -166,11 +167,10 @@ static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_
     return code;
 }
 
-/* With `act` fused into the primitive. */
-static q8_code compile_conv(const q8_dnnl_job *job, bool transposed, const q8_activation *act,
+/* `c` says which kind; with `act` fused into the primitive. */
+static q8_code compile_conv(const q8_dnnl_job *job, struct convolution c, const q8_activation *act,
                             q8_kernel **kernel)
 {
-    struct convolution c = {.transposed = transposed};
     q8_code code = make_attr(job, act, &c.attr);
     if (code || !c.attr)
         return code;
@@ -180,11 +180,98 @@ static q8_code compile_conv(const q8_dnnl_job *job, bool transposed, const q8_ac
     return code;
 }
 
+/* oneDNN pads with zeros only: the convolution of a copy of the input with its border written out.
+ */
+struct bordered {
+    q8_kernel base;
+    q8_kernel *conv;
+    const q8_conv_attr *attr;
+    q8_shape in, copy;
+    size_t planes; /* of the batch, each of a channel or a block of them */
+};
+
+static float *fill(float *to, size_t count, float value)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] = value;
+    return to + count;
+}
+
+static float *copy_bordered(const struct bordered *k, float *to, const float *from)
+{
+    const q8_conv_attr *a = k->attr;
+    const size_t block = (size_t)k->base.in_block;
+    const size_t row = (size_t)k->in.dim[2] * block, wide = (size_t)k->copy.dim[2] * block;
+    to = fill(to, wide * (size_t)a->pad_top, a->pad_value);
+    for (int y = 0; y < k->in.dim[1]; y++, from += row) {
+        to = fill(to, block * (size_t)a->pad_left, a->pad_value);
+        memcpy(to, from, row * sizeof(*to));
+        to = fill(to + row, block * (size_t)a->pad_right, a->pad_value);
+    }
+    return fill(to, wide * (size_t)a->pad_bottom, a->pad_value);
+}
+
+static size_t bordered_bytes(const struct bordered *k)
+{
+    const size_t plane = q8_shape_spatial(&k->copy) * (size_t)k->base.in_block;
+    return (k->planes * plane * sizeof(float) + 63) / 64 * 64;
+}
+
+static q8_code run_bordered(const q8_kernel *base, const float *const *in, float *const *out,
+                            void *scratch, q8_err *err)
+{
+    const struct bordered *k = (const struct bordered *)base;
+    const size_t plane = q8_shape_spatial(&k->in) * (size_t)k->base.in_block;
+    float *to = scratch;
+    for (size_t i = 0; i < k->planes; i++)
+        to = copy_bordered(k, to, in[0] + i * plane);
+    const float *const conv_in[] = {scratch};
+    return k->conv->run(k->conv, conv_in, out, (char *)scratch + bordered_bytes(k), err);
+}
+
+static void close_bordered(q8_kernel *base)
+{
+    struct bordered *k = (struct bordered *)base;
+    k->conv->close(k->conv);
+    free(k);
+}
+
+/* Sizes are in range: infer() has checked the padded ones, and the copy is one more tensor. */
+static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const q8_conv_attr *a = job->node->attr;
+    struct bordered *k = calloc(1, sizeof(*k));
+    if (!k)
+        return q8_fail_nomem(job->err);
+    k->attr = a;
+    k->in = k->copy = *job->in;
+    k->copy.dim[1] += a->pad_top + a->pad_bottom;
+    k->copy.dim[2] += a->pad_left + a->pad_right;
+    q8_dnnl_job bordered = *job;
+    bordered.in = &k->copy;
+    q8_code code = Q8_OK;
+    if (q8_dnnl_fits(&k->copy, job->batch))
+        code =
+            compile_conv(&bordered, (struct convolution){.padded = true}, &a->activation, &k->conv);
+    if (code || !k->conv) {
+        free(k);
+        return code;
+    }
+    const int block = k->conv->in_block;
+    k->base = (q8_kernel){block, k->conv->out_block, 0, run_bordered, close_bordered};
+    k->planes = (size_t)job->batch * (((size_t)k->in.dim[0] + (size_t)block - 1) / (size_t)block);
+    k->base.scratch = bordered_bytes(k) + k->conv->scratch;
+    *kernel = &k->base;
+    return Q8_OK;
+}
+
 q8_code q8_dnnl_compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
 {
     const q8_conv_attr *a = job->node->attr;
-    /* oneDNN pads with zeros only. */
-    return a->pad_value != 0 ? Q8_OK : compile_conv(job, false, &a->activation, kernel);
+    const bool pads = a->pad_left || a->pad_right || a->pad_top || a->pad_bottom;
+    return pads && a->pad_value != 0
+               ? compile_bordered(job, kernel)
+               : compile_conv(job, (struct convolution){0}, &a->activation, kernel);
 }
 
 /* --- deconvolutions --------------------------------------------------------------------------- */
@@ -269,7 +356,7 @@ q8_code q8_dnnl_compile_deconvolution(const q8_dnnl_job *job, q8_kernel **kernel
     const q8_conv_attr *a = job->node->attr;
     const q8_activation none = {.type = Q8_ACT_NONE};
     bool fits = true;
-    q8_code code = compile_conv(job, true, &none, kernel);
+    q8_code code = compile_conv(job, (struct convolution){.transposed = true}, &none, kernel);
     if (code || !*kernel)
         return code;
     if (a->bias_term)

@@ -66,6 +66,9 @@ typedef struct q8_node {
     q8_weight weight[Q8_MAX_WEIGHTS]; /**< by position in op->weights; count 0 when absent */
     const q8_quant *quant;            /**< NULL while float */
     const char *float_reason; /**< why a node that could be int8 stays float; NULL unknown */
+    /** Inputs and weights are integers and no sum of them reaches 2^24: a backend is to add them up
+     * exactly (no winograd, no narrower type). */
+    bool exact;
 } q8_node;
 
 typedef struct q8_graph {

@@ -9,6 +9,7 @@
 #include "import/weights.h"
 #include "ops/input.h"
 #include "ops/rows.h"
+#include "ops/sequence.h"
 
 /* The tensor that a Caffe blob name stands for at this point of the file. */
 struct blob {
@@ -207,6 +208,8 @@ q8_code q8_import_caffe(q8_graph **graph, const q8_caffe_net *net, const q8_impo
     q8_code code = imp.im.graph ? q8_import_check_types(net, err) : q8_fail_nomem(err);
     if (!code)
         code = q8_import_weights_open(&weights, net, opts->weights, arena, err);
+    if (!code)
+        code = q8_find_sequences(&imp.im);
     for (int i = 0; !code && i < net->n_layers; i++)
         code = import_layer(&imp, &net->layer[i]);
     if (!code)

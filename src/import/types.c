@@ -58,6 +58,7 @@ q8_code q8_import_check_types(const q8_caffe_net *net, q8_err *err)
     char list[5632] = "";
     size_t used = 0;
     int unknown = 0, listed = 0;
+    bool advise = false;
     const q8_caffe_layer *first = NULL;
     for (int i = 0; i < net->n_layers; i++) {
         const q8_caffe_layer *layer = &net->layer[i];
@@ -68,6 +69,7 @@ q8_code q8_import_check_types(const q8_caffe_net *net, q8_err *err)
         if (listed < unknown - 1)
             continue; /* the list is full */
         const char *similar = similar_type(layer->type);
+        advise |= !similar;
         char line[320];
         const int length = snprintf(
             line, sizeof(line), "\n  %.80s:%d: layer '%.60s' has type '%.60s'%s%s%s",
@@ -82,6 +84,10 @@ q8_code q8_import_check_types(const q8_caffe_net *net, q8_err *err)
     if (unknown == 0)
         return Q8_OK;
     return q8_fail(err, Q8_EUNSUPPORTED, &first->loc, NULL,
-                   "%d layer%s of a type this program does not know:%s%s", unknown,
-                   unknown == 1 ? "" : "s", list, listed < unknown ? "\n  …" : "");
+                   "%d layer%s of a type this program does not know:%s%s%s", unknown,
+                   unknown == 1 ? "" : "s", list, listed < unknown ? "\n  …" : "",
+                   advise ? "\n  what can be done: end the network before such a layer and do its "
+                            "work in the program that runs it, or write it with the layer types "
+                            "that docs/layers.md lists"
+                          : "");
 }

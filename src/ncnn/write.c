@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "ncnn/attr.h"
 #include "ncnn/check.h"
+#include "ncnn/table.h"
 #include "passes/passes.h"
 
 /* Puts float nodes in the place of int8 ones, which may be shared with other graphs. */
@@ -37,29 +38,32 @@ static q8_code prepare(q8_graph *graph, q8_precision precision, q8_err *err)
     return code;
 }
 
-/* Makes both texts and writes them under temporary names. */
+/* Makes all files' contents and writes them under temporary names. */
 static q8_code write_temps(q8_replace *files, const q8_graph *graph, bool fp16,
-                           const char *param_path, const char *bin_path, q8_write_result *result,
-                           q8_err *err)
+                           const q8_output *output, q8_write_result *result, q8_err *err)
 {
-    q8_buf param = {0}, bin = {0};
+    q8_buf param = {0}, bin = {0}, table = {0};
     q8_code code = q8_ncnn_param(graph, &param, err);
     if (!code)
         code = q8_ncnn_bin(graph, fp16, &bin, err);
     if (!code)
-        code = q8_replace_add(files, param_path, param.data, param.size, err);
+        code = q8_replace_add(files, output->param, param.data, param.size, err);
     if (!code)
-        code = q8_replace_add(files, bin_path, bin.data, bin.size, err);
+        code = q8_replace_add(files, output->bin, bin.data, bin.size, err);
+    if (!code && output->table)
+        code = q8_table_write(&table, graph, err);
+    if (!code && output->table)
+        code = q8_replace_add(files, output->table, table.data, table.size, err);
     *result = (q8_write_result){param.size, bin.size};
     q8_buf_free(&param);
     q8_buf_free(&bin);
+    q8_buf_free(&table);
     return code;
 }
 
-/* Reads the temporary files back and compares them with the graph. */
+/* Reads the temporary model back and compares it with the graph. */
 static q8_code check_temps(const q8_replace *files, const q8_graph *graph, bool fp16,
-                           const char *param_path, const char *bin_path,
-                           const q8_write_result *size, q8_err *err)
+                           const q8_output *output, const q8_write_result *size, q8_err *err)
 {
     q8_bytes param = {0}, bin = {0};
     q8_graph *back;
@@ -70,7 +74,7 @@ static q8_code check_temps(const q8_replace *files, const q8_graph *graph, bool 
     if (!code)
         code = q8_file_read(&bin, q8_replace_temp_path(files, 1), size->bin_bytes, err);
     if (!code)
-        code = q8_ncnn_read(&back, param_path, (const char *)param.data, param.size, bin_path,
+        code = q8_ncnn_read(&back, output->param, (const char *)param.data, param.size, output->bin,
                             bin.data, bin.size, arena, err);
     if (!code)
         code = q8_ncnn_check(graph, back, fp16, err);
@@ -80,8 +84,8 @@ static q8_code check_temps(const q8_replace *files, const q8_graph *graph, bool 
     return code;
 }
 
-q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const char *param_path,
-                      const char *bin_path, q8_write_result *result, q8_err *err)
+q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const q8_output *output,
+                      q8_write_result *result, q8_err *err)
 {
     const bool fp16 = precision == Q8_FP16;
     q8_replace *files = NULL;
@@ -90,9 +94,9 @@ q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const char *param
     if (!code)
         code = q8_replace_open(&files, err);
     if (!code)
-        code = write_temps(files, graph, fp16, param_path, bin_path, &size, err);
+        code = write_temps(files, graph, fp16, output, &size, err);
     if (!code)
-        code = check_temps(files, graph, fp16, param_path, bin_path, &size, err);
+        code = check_temps(files, graph, fp16, output, &size, err);
     if (!code)
         code = q8_replace_commit(files, err);
     q8_replace_close(&files);

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "ops/caffe_import.h"
+#include "ops/common.h"
 #include "ops/rows.h"
 #include "ops/unary.h"
 
@@ -32,4 +33,5 @@ const q8_op q8_op_absval = {
     .from_caffe = from_caffe,
     .infer = q8_unary_infer,
     .forward = forward,
+    .channels = q8_channels_each,
 };

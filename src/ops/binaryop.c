@@ -160,6 +160,26 @@ static bool as_affine(const q8_node *node, int channels, float *a, float *b)
     return attr->with_scalar && affine && q8_affine_fill(node, channels, factors, a, b);
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_binaryop_attr *a = node->attr;
+    if (a->with_scalar)
+        return a->type == Q8_BINARY_MUL || a->type == Q8_BINARY_DIV ? Q8_CHANNELS_LINEAR
+                                                                    : Q8_CHANNELS_FIXED;
+    if (in[0].dim[0] != in[1].dim[0]) /* one is spread over the other's channels */
+        return Q8_CHANNELS_FIXED;
+    switch (a->type) {
+    case Q8_BINARY_ADD:
+    case Q8_BINARY_SUB:
+    case Q8_BINARY_RSUB:
+        return Q8_CHANNELS_SUM;
+    case Q8_BINARY_MAX:
+        return Q8_CHANNELS_MAX;
+    default:
+        return Q8_CHANNELS_FIXED;
+    }
+}
+
 /* SENet's layer: bottom 1, each channel times its number of bottom 0, plus bottom 2. */
 static q8_code from_caffe(q8_caffe_import *im)
 {
@@ -199,6 +219,7 @@ const q8_op q8_op_binaryop = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .as_affine = as_affine,
     .limits = "`Axpy` (SENet) becomes a product and an Eltwise sum. Also made of a Scale or Bias "
               "whose second operand is not one value per channel, and of an Eltwise whose inputs "

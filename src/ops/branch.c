@@ -10,7 +10,8 @@ static q8_node *add_node(q8_caffe_import *im, const q8_op *op, const char *name,
         q8_fail_nomem(im->err);
         return NULL;
     }
-    memcpy(node->in, in, (size_t)n_in * sizeof(*in));
+    if (n_in > 0)
+        memcpy(node->in, in, (size_t)n_in * sizeof(*in));
     node->out[0] = out;
     node->loc = im->layer->loc;
     return node;

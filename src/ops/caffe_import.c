@@ -9,24 +9,42 @@ q8_code q8_im_failed(q8_caffe_import *im)
     return im->err->code ? im->err->code : q8_fail_nomem(im->err);
 }
 
-static q8_loc place_of(const q8_caffe_import *im, const void *message, const char *field)
+static q8_loc place_of(const q8_caffe_import *im, const void *message, const char *field, int index)
 {
     q8_loc loc = {0};
     if (message && field)
-        loc = q8_caffe_loc(im->net, message, field, 0);
+        loc = q8_caffe_loc(im->net, message, field, index);
     return loc.line > 0 ? loc : im->layer->loc;
+}
+
+static q8_code fail(q8_caffe_import *im, q8_code code, const q8_loc *loc, const char *fmt,
+                    va_list args)
+{
+    char text[512];
+    vsnprintf(text, sizeof(text), fmt, args);
+    return q8_fail(im->err, code, loc, im->layer->name, "%s", text);
 }
 
 q8_code q8_im_fail(q8_caffe_import *im, q8_code code, const void *message, const char *field,
                    const char *fmt, ...)
 {
-    char text[512];
+    const q8_loc loc = place_of(im, message, field, 0);
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof(text), fmt, args);
+    fail(im, code, &loc, fmt, args);
     va_end(args);
-    const q8_loc loc = place_of(im, message, field);
-    return q8_fail(im->err, code, &loc, im->layer->name, "%s", text);
+    return code;
+}
+
+q8_code q8_im_fail_at(q8_caffe_import *im, q8_code code, const void *message, const char *field,
+                      int index, const char *fmt, ...)
+{
+    const q8_loc loc = place_of(im, message, field, index);
+    va_list args;
+    va_start(args, fmt);
+    fail(im, code, &loc, fmt, args);
+    va_end(args);
+    return code;
 }
 
 void q8_im_warn(q8_caffe_import *im, const void *message, const char *field, const char *fmt, ...)
@@ -36,7 +54,7 @@ void q8_im_warn(q8_caffe_import *im, const void *message, const char *field, con
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    const q8_loc loc = place_of(im, message, field);
+    const q8_loc loc = place_of(im, message, field, 0);
     q8_warn(im->env, &loc, im->layer->name, "%s", text);
 }
 
@@ -77,6 +95,15 @@ q8_node *q8_im_chain(q8_caffe_import *im, const q8_op *op, const char *suffix)
     node->out[0] = before->out[0];
     before->out[0] = node->in[0] = between;
     return node;
+}
+
+const q8_node *q8_im_maker(const q8_caffe_import *im, int tensor)
+{
+    for (int i = im->graph->n_nodes - 1; i >= 0; i--)
+        for (int k = 0; k < im->graph->node[i]->n_out; k++)
+            if (im->graph->node[i]->out[k] == tensor)
+                return im->graph->node[i];
+    return NULL;
 }
 
 q8_code q8_im_axis(q8_caffe_import *im, const void *message, const char *field, int caffe_axis,

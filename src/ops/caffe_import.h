@@ -38,10 +38,11 @@ typedef struct q8_caffe_import {
     q8_err *err;
     const q8_weight_source *weights;
     int n_in, n_out;
-    const int *in;            /**< tensors of the layer's bottoms */
-    const q8_shape *in_shape; /**< their shapes, without the batch */
-    int *out;                 /**< tensors of the layer's tops, already added */
-    q8_node *last;            /**< node made last for this layer */
+    const int *in;                  /**< tensors of the layer's bottoms */
+    const q8_shape *in_shape;       /**< their shapes, without the batch */
+    int *out;                       /**< tensors of the layer's tops, already added */
+    q8_node *last;                  /**< node made last for this layer */
+    struct q8_sequences *sequences; /**< see ops/sequence.h; NULL: there are none */
 } q8_caffe_import;
 
 /** The code of the error in im->err, or ::Q8_ENOMEM if none was recorded: for `return`. */
@@ -51,6 +52,9 @@ q8_code q8_im_failed(q8_caffe_import *im);
  *  `message` and `field` may be NULL: the layer itself. */
 q8_code q8_im_fail(q8_caffe_import *im, q8_code code, const void *message, const char *field,
                    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/** The same at element `index` of a repeated field. */
+q8_code q8_im_fail_at(q8_caffe_import *im, q8_code code, const void *message, const char *field,
+                      int index, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 void q8_im_warn(q8_caffe_import *im, const void *message, const char *field, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
@@ -60,6 +64,9 @@ q8_node *q8_im_node(q8_caffe_import *im, const q8_op *op);
 
 /** A further node (one input, one output) after im->last, named "<layer>_<suffix>". */
 q8_node *q8_im_chain(q8_caffe_import *im, const q8_op *op, const char *suffix);
+
+/** The node that makes a tensor; NULL: none does. */
+const q8_node *q8_im_maker(const q8_caffe_import *im, int tensor);
 
 /** A Caffe axis (0 is the batch, negative counts from the end) of bottom 0 as an index into
  *  q8_shape.dim. An axis out of range or the batch axis is an error at `field`. */

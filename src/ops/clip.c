@@ -1,4 +1,5 @@
 #include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "ops/caffe_import.h"
@@ -75,6 +76,18 @@ static bool as_activation(const q8_node *node, q8_arena *arena, q8_activation *a
     return q8_make_activation(arena, act, Q8_ACT_CLIP, params, 2);
 }
 
+static bool is_far_or_0(float bound)
+{
+    return bound == 0 || fabsf(bound) >= FLT_MAX;
+}
+
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_clip_attr *a = node->attr;
+    (void)in;
+    return is_far_or_0(a->min) && is_far_or_0(a->max) ? Q8_CHANNELS_EACH : Q8_CHANNELS_FIXED;
+}
+
 const q8_op q8_op_clip = {
     .type = "Clip",
     .caffe_types = caffe_types,
@@ -88,6 +101,7 @@ const q8_op q8_op_clip = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .as_activation = as_activation,
     .limits = "`Clip` needs `clip_param`. Refused: min above max. A `ReLU6` with a negative slope "
               "becomes ReLU and Clip.",

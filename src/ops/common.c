@@ -37,6 +37,20 @@ bool q8_same_shape(const q8_node *node, const q8_shape *in, const q8_shape *out)
     return q8_shape_equal(&in[0], &out[0]);
 }
 
+q8_channel_rule q8_channels_move(const q8_node *node, const q8_shape *in)
+{
+    (void)node;
+    (void)in;
+    return Q8_CHANNELS_MOVE;
+}
+
+q8_channel_rule q8_channels_each(const q8_node *node, const q8_shape *in)
+{
+    (void)node;
+    (void)in;
+    return Q8_CHANNELS_EACH;
+}
+
 q8_code q8_copy_forward(const q8_forward *f, q8_err *err)
 {
     (void)err;

@@ -19,6 +19,11 @@ void q8_axis_split(const q8_shape *shape, int axis, size_t *outer, size_t *inner
 /** The same function for the trait is_identity of layers that only move elements. */
 bool q8_same_shape(const q8_node *node, const q8_shape *in, const q8_shape *out);
 
+/** For the trait `channels`: ::Q8_CHANNELS_MOVE. */
+q8_channel_rule q8_channels_move(const q8_node *node, const q8_shape *in);
+/** ::Q8_CHANNELS_EACH */
+q8_channel_rule q8_channels_each(const q8_node *node, const q8_shape *in);
+
 /** Copies input 0 to output 0. */
 q8_code q8_copy_forward(const q8_forward *f, q8_err *err);
 

@@ -61,6 +61,25 @@ static bool is_identity(const q8_node *node, const q8_shape *in, const q8_shape 
     return node->n_in == 1;
 }
 
+/* As infer() does, in Caffe's words. */
+static q8_code check_alike(q8_caffe_import *im, int axis)
+{
+    const q8_shape *first = &im->in_shape[0];
+    for (int i = 1; i < im->n_in; i++) {
+        q8_shape alike = im->in_shape[i];
+        char a[64], b[64];
+        alike.dim[axis] = first->dim[axis];
+        if (!q8_shape_equal(first, &alike))
+            return q8_im_fail_at(im, Q8_EMODEL, im->param, "bottom", i,
+                                 "'%s' has the shape %s without the batch, '%s' has %s: they may "
+                                 "differ along axis %d only",
+                                 im->param->bottom[0], q8_shape_text(first, a),
+                                 im->param->bottom[i], q8_shape_text(&im->in_shape[i], b),
+                                 axis + 1);
+    }
+    return Q8_OK;
+}
+
 static q8_code from_caffe(q8_caffe_import *im)
 {
     const Caffe__ConcatParameter none = CAFFE__CONCAT_PARAMETER__INIT;
@@ -71,11 +90,12 @@ static q8_code from_caffe(q8_caffe_import *im)
     if (!node)
         return q8_im_failed(im);
     q8_concat_attr *a = node->attr;
-    if (!p->has_concat_dim)
-        return q8_im_axis(im, message, "axis", p->axis, &a->axis);
     int dim;
     q8_code code = q8_read_uint(im, message, "concat_dim", p->concat_dim, 0, &dim);
-    return code ? code : q8_im_axis(im, message, "concat_dim", dim, &a->axis);
+    if (!code)
+        code = p->has_concat_dim ? q8_im_axis(im, message, "concat_dim", dim, &a->axis)
+                                 : q8_im_axis(im, message, "axis", p->axis, &a->axis);
+    return code ? code : check_alike(im, a->axis);
 }
 
 const q8_op q8_op_concat = {
@@ -91,6 +111,7 @@ const q8_op q8_op_concat = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = is_identity,
     .needs_rank3 = true,
     .limits = "Any number of inputs of equal size but for one axis, which must not be the batch. "

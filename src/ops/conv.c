@@ -181,10 +181,10 @@ q8_code q8_conv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8
         out_dim(in->dim[2], a->pad_left, a->pad_right, a->kernel_w, a->dilation_w, a->stride_w);
     if (h <= 0 || w <= 0)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                       "the kernel (%lldx%lld with dilation) does not fit the padded input "
-                       "(%lldx%lld)",
+                       "the kernel (%lldx%lld%s) does not fit the padded input (%lldx%lld)",
                        q8_conv_extent(a->kernel_w, a->dilation_w),
                        q8_conv_extent(a->kernel_h, a->dilation_h),
+                       a->dilation_w > 1 || a->dilation_h > 1 ? " with dilation" : "",
                        (long long)in->dim[2] + a->pad_left + a->pad_right,
                        (long long)in->dim[1] + a->pad_top + a->pad_bottom);
     *out = (q8_shape){3, {a->num_output, h, w}};
@@ -203,12 +203,13 @@ bool q8_conv_linear(const q8_node *node, const q8_shape *in, q8_linear *view)
     return true;
 }
 
-/* The sum over one group's input channels and all taps for the window whose first tap is at (y, x).
- */
+/* The sum over all taps of the window that yields output (out_y, out_x). */
 static double window_sum(const q8_conv_attr *a, const q8_shape *shape, const float *in,
-                         int channels, const float *weight, long long y, long long x)
+                         int channels, const float *weight, int out_y, int out_x)
 {
     const int h = shape->dim[1], w = shape->dim[2];
+    const long long y = (long long)out_y * a->stride_h - a->pad_top;
+    const long long x = (long long)out_x * a->stride_w - a->pad_left;
     double sum = 0;
     for (int c = 0; c < channels; c++) {
         for (int ky = 0; ky < a->kernel_h; ky++) {
@@ -225,9 +226,8 @@ static double window_sum(const q8_conv_attr *a, const q8_shape *shape, const flo
     return sum;
 }
 
-q8_code q8_conv_forward(const q8_forward *f, q8_err *err)
+q8_code q8_conv_forward_by(const q8_forward *f, q8_conv_sum sum)
 {
-    (void)err;
     const q8_conv_attr *a = f->node->attr;
     const q8_shape *in = &f->in_shape[0], *shape = &f->out_shape[0];
     const int channels = in->dim[0] / a->group, outputs = a->num_output / a->group;
@@ -240,10 +240,14 @@ q8_code q8_conv_forward(const q8_forward *f, q8_err *err)
         const double bias = a->bias_term ? f->node->weight[1].data[o] : 0;
         for (int y = 0; y < shape->dim[1]; y++)
             for (int x = 0; x < shape->dim[2]; x++)
-                *out++ = (float)(bias + window_sum(a, in, from, channels, weight,
-                                                   (long long)y * a->stride_h - a->pad_top,
-                                                   (long long)x * a->stride_w - a->pad_left));
+                *out++ = (float)(bias + sum(a, in, from, channels, weight, y, x));
     }
     q8_activate_array(&a->activation, f->out[0], q8_shape_count(shape));
     return Q8_OK;
+}
+
+q8_code q8_conv_forward(const q8_forward *f, q8_err *err)
+{
+    (void)err;
+    return q8_conv_forward_by(f, window_sum);
 }

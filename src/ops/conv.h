@@ -35,7 +35,16 @@ extern const q8_weight_spec q8_conv_weights[Q8_CONV_N_WEIGHTS];
 
 q8_code q8_conv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err);
 q8_code q8_conv_forward(const q8_forward *f, q8_err *err);
+
+/** Of one output element (y, x): the sum over `channels` of the input, which are one group's. */
+typedef double (*q8_conv_sum)(const q8_conv_attr *attr, const q8_shape *shape, const float *in,
+                              int channels, const float *weight, int y, int x);
+
+/** An op's forward() that adds biases to these sums and applies the activation. */
+q8_code q8_conv_forward_by(const q8_forward *f, q8_conv_sum sum);
 bool q8_conv_linear(const q8_node *node, const q8_shape *in, q8_linear *view);
+void q8_conv_window(const q8_node *node, const q8_shape *in, const float *x, size_t at, int group,
+                    float *row);
 
 q8_code q8_deconv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err);
 q8_code q8_deconv_forward(const q8_forward *f, q8_err *err);

@@ -1,4 +1,6 @@
 /* Reads Caffe's ConvolutionParameter, which convolutions and deconvolutions share. */
+#include <stdio.h>
+
 #include "ops/caffe_read.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -147,10 +149,39 @@ static q8_code read_bias(q8_caffe_import *im, q8_node *node, const q8_conv_attr 
     return a->bias_term ? q8_im_weight(im, node, 1, 1, &a->num_output, 1) : Q8_OK;
 }
 
+/* Caffe's last word on the window is infer()'s too, which does not know where it was written. */
+static q8_code check_fits(q8_caffe_import *im, const q8_conv_attr *a)
+{
+    const Caffe__ConvolutionParameter *p = im->param->convolution_param;
+    const struct {
+        const char *what, *field;
+        int kernel, dilation, pad, size;
+    } along[] = {
+        {"height", "kernel_h", a->kernel_h, a->dilation_h, a->pad_top, im->in_shape[0].dim[1]},
+        {"width", "kernel_w", a->kernel_w, a->dilation_w, a->pad_left, im->in_shape[0].dim[2]},
+    };
+    for (int i = 0; i < 2; i++) {
+        const long long extent = q8_conv_extent(along[i].kernel, along[i].dilation);
+        const long long padded = along[i].size + 2LL * along[i].pad;
+        char dilated[64] = "";
+        if (extent <= padded)
+            continue;
+        if (along[i].dilation > 1)
+            snprintf(dilated, sizeof(dilated), ", %lld with dilation %d,", extent,
+                     along[i].dilation);
+        return q8_im_fail(im, Q8_EMODEL, p, p->n_kernel_size ? "kernel_size" : along[i].field,
+                          "a kernel of %s %d%s is larger than the %sinput's, %lld", along[i].what,
+                          along[i].kernel, dilated, along[i].pad ? "padded " : "", padded);
+    }
+    return Q8_OK;
+}
+
 static q8_code from_caffe(q8_caffe_import *im, bool depthwise)
 {
     q8_conv_attr a = {0};
     q8_code code = read_param(im, depthwise, &a);
+    if (!code)
+        code = check_fits(im, &a);
     if (code)
         return code;
     const bool grouped = depthwise || a.group > 1;

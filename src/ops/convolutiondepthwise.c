@@ -28,11 +28,14 @@ const q8_op q8_op_convolutiondepthwise = {
     .infer = q8_conv_infer,
     .forward = q8_conv_forward,
     .linear = q8_conv_linear,
+    .window = q8_conv_window,
     .activation = q8_conv_activation,
     .set_bias = q8_conv_set_bias,
     .set_int8 = set_int8,
     .needs_rank3 = true,
     .limits =
         "Any convolution with groups. Of the Caffe types, `num_output` and `group` default to "
-        "the number of input channels. For the rest see Convolution.",
+        "the number of input channels. In int8 files, groups of 8, 16, ... outputs are one "
+        "Convolution each between a Slice and a Concat, since ncnn on x86 miscomputes them "
+        "together; groups of little work stay float. For the rest see Convolution.",
 };

@@ -176,6 +176,7 @@ const q8_op q8_op_crop = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
     .limits = "Two inputs of the same number of axes, at most 4 with the batch; all axes from "

@@ -1,7 +1,6 @@
 /* Deconvolutions in plain C: each input pixel adds its kernel to the output. */
 #include <limits.h>
 
-#include "ops/activation.h"
 #include "ops/conv.h"
 
 /* One output dimension; 0 when nothing is left after cutting, or more than ncnn's int. */
@@ -82,20 +81,5 @@ static double pixel_sum(const q8_conv_attr *a, const q8_shape *shape, const floa
 q8_code q8_deconv_forward(const q8_forward *f, q8_err *err)
 {
     (void)err;
-    const q8_conv_attr *a = f->node->attr;
-    const q8_shape *in = &f->in_shape[0], *shape = &f->out_shape[0];
-    const int channels = in->dim[0] / a->group, outputs = a->num_output / a->group;
-    const size_t kernel = (size_t)channels * a->kernel_h * a->kernel_w;
-    const size_t group_size = (size_t)channels * q8_shape_spatial(in);
-    float *out = f->out[0];
-    for (int o = 0; o < a->num_output; o++) {
-        const float *weight = f->node->weight[0].data + kernel * o;
-        const float *from = f->in[0] + group_size * (o / outputs);
-        const double bias = a->bias_term ? f->node->weight[1].data[o] : 0;
-        for (int y = 0; y < shape->dim[1]; y++)
-            for (int x = 0; x < shape->dim[2]; x++)
-                *out++ = (float)(bias + pixel_sum(a, in, from, channels, weight, y, x));
-    }
-    q8_activate_array(&a->activation, f->out[0], q8_shape_count(shape));
-    return Q8_OK;
+    return q8_conv_forward_by(f, pixel_sum);
 }

@@ -130,7 +130,11 @@ static q8_code check_supported(q8_caffe_import *im, const Caffe__DetectionOutput
                           "the background must be class 0, not %d", p->background_label_id);
     if (p->code_type != CAFFE__PRIOR_BOX_PARAMETER__CODE_TYPE__CENTER_SIZE)
         return q8_im_fail(im, Q8_EUNSUPPORTED, p, "code_type",
-                          "only code_type CENTER_SIZE is supported");
+                          "code_type %s%s is not supported: ncnn has CENTER_SIZE only",
+                          p->code_type == CAFFE__PRIOR_BOX_PARAMETER__CODE_TYPE__CORNER
+                              ? "CORNER"
+                              : "CORNER_SIZE",
+                          p->has_code_type ? "" : ", the default,");
     if (p->variance_encoded_in_target)
         return q8_im_fail(im, Q8_EUNSUPPORTED, p, "variance_encoded_in_target",
                           "variance_encoded_in_target is not supported");

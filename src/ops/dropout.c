@@ -55,6 +55,13 @@ static bool is_identity(const q8_node *node, const q8_shape *in, const q8_shape 
     return a->scale == 1;
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    (void)node;
+    (void)in;
+    return Q8_CHANNELS_LINEAR;
+}
+
 const q8_op q8_op_dropout = {
     .type = "Dropout",
     .caffe_types = caffe_types,
@@ -68,6 +75,7 @@ const q8_op q8_op_dropout = {
     .from_caffe = from_caffe,
     .infer = q8_unary_infer,
     .forward = forward,
+    .channels = channels,
     .as_affine = as_affine,
     .is_identity = is_identity,
     .limits = "Dropped: it does nothing when a network is used. With a fork's `scale_train: false` "

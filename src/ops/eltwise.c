@@ -134,6 +134,15 @@ static q8_code from_caffe(q8_caffe_import *im)
     return p->n_coeff && !a->coeffs.v ? q8_im_failed(im) : Q8_OK;
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_eltwise_attr *a = node->attr;
+    (void)in;
+    return a->type == Q8_ELTWISE_SUM   ? Q8_CHANNELS_SUM
+           : a->type == Q8_ELTWISE_MAX ? Q8_CHANNELS_MAX
+                                       : Q8_CHANNELS_FIXED;
+}
+
 const q8_op q8_op_eltwise = {
     .type = "Eltwise",
     .caffe_types = (const char *const[]){"Eltwise", NULL},
@@ -147,6 +156,7 @@ const q8_op q8_op_eltwise = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .limits = "Two or more inputs. `coeff` is for SUM only, one per input. Beyond Caffe, inputs "
               "may have dims of 1, or be a vector of one number per channel: then BinaryOps are "
               "made. `stable_prod_grad` is ignored.",

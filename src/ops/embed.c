@@ -2,9 +2,12 @@
  * only an Input can hand on; here they are floats, as in Caffe. */
 #include <string.h>
 
+#include "ops/branch.h"
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
+#include "ops/simple.h"
+#include "ops/unary.h"
 
 struct embed_attr {
     int num_output, input_dim, bias_term, weight_data_size;
@@ -36,40 +39,69 @@ static const q8_weight_spec weights[] = {
     {"bias", false, bias_count},
 };
 
-static bool is_input(const q8_graph *graph, int tensor)
+/* Hands its elements on in their order, whatever the shape. */
+static bool keeps_order(const q8_node *node)
 {
-    for (int i = 0; i < graph->n_nodes; i++)
-        if (graph->node[i]->op == &q8_op_input && graph->node[i]->out[0] == tensor)
-            return true;
-    return false;
+    return node->op == &q8_op_reshape || node->op == &q8_op_flatten || node->op == &q8_op_split ||
+           node->op == &q8_op_noop ||
+           (node->op == &q8_op_dropout && ((const q8_dropout_attr *)node->attr)->scale == 1);
 }
 
-static q8_code check_bottom(q8_caffe_import *im)
+/* The input that the indices come from. In between ncnn might turn their bits into fp16, so what
+ * only changes their shape is passed by; -1: they come from elsewhere. */
+static int find_input(const q8_caffe_import *im, int tensor)
+{
+    const q8_node *node = q8_im_maker(im, tensor);
+    while (node && keeps_order(node)) {
+        tensor = node->in[0];
+        node = q8_im_maker(im, tensor);
+    }
+    return node && node->op == &q8_op_input ? tensor : -1;
+}
+
+static q8_code check_bottom(q8_caffe_import *im, int *input)
 {
     char text[64];
     q8_code code = q8_read_one_bottom(im);
     if (code)
         return code;
-    if (!is_input(im->graph, im->in[0]))
+    *input = find_input(im, im->in[0]);
+    if (*input < 0)
         return q8_im_fail(im, Q8_EUNSUPPORTED, im->param, "bottom",
                           "ncnn's Embed reads integers, and only an input of the network can be "
                           "integers: make bottom '%s' an Input and compute it outside",
                           im->param->bottom[0]);
-    if (im->in_shape[0].rank != 1)
+    if (im->graph->tensor[*input].shape.rank != 1 || im->in_shape[0].rank > 2)
         return q8_im_fail(im, Q8_EUNSUPPORTED, im->param, "bottom",
-                          "ncnn's Embed reads one row of indices (an Input of 1 x N), not %s",
-                          q8_shape_text(&im->in_shape[0], text));
+                          "ncnn's Embed reads one row of indices, an Input of 1 x N (a Reshape to "
+                          "1 x M x N may follow), not %s",
+                          q8_shape_text(&im->graph->tensor[*input].shape, text));
     return Q8_OK;
+}
+
+/* As many axes in front as the indices have. */
+static q8_node *add_nodes(q8_caffe_import *im, int input, int outputs)
+{
+    const q8_shape *in = &im->in_shape[0];
+    q8_node *node = q8_im_node_of(im, &q8_op_embed, 1, &input);
+    if (!node || in->rank == 1)
+        return node;
+    q8_node *reshape = q8_im_chain(im, &q8_op_reshape, "rows");
+    if (!reshape)
+        return NULL;
+    *(q8_reshape_attr *)reshape->attr =
+        q8_reshape_dims(3, (const int[]){in->dim[0], in->dim[1], outputs});
+    return node;
 }
 
 static q8_code from_caffe(q8_caffe_import *im)
 {
     const Caffe__EmbedParameter *p = im->param->embed_param;
-    int outputs, rows;
+    int outputs, rows, input;
     if (!p || !p->has_num_output || !p->has_input_dim)
         return q8_im_fail(im, Q8_EMODEL, p, NULL, "%s missing",
                           p && p->has_num_output ? "input_dim" : "num_output");
-    q8_code code = check_bottom(im);
+    q8_code code = check_bottom(im, &input);
     if (!code)
         code = q8_read_uint(im, p, "num_output", p->num_output, 1, &outputs);
     if (!code)
@@ -79,7 +111,7 @@ static q8_code from_caffe(q8_caffe_import *im)
     if ((size_t)rows > Q8_MAX_ELEMENTS / (size_t)outputs)
         return q8_im_fail(im, Q8_EMODEL, p, "input_dim", "%d x %d weights are too many", rows,
                           outputs);
-    q8_node *node = q8_im_node(im, &q8_op_embed);
+    q8_node *node = add_nodes(im, input, outputs);
     if (!node)
         return q8_im_failed(im);
     *(struct embed_attr *)node->attr = (struct embed_attr){
@@ -90,7 +122,7 @@ static q8_code from_caffe(q8_caffe_import *im)
     };
     q8_im_warn(im, im->param, "bottom",
                "input '%s' holds indices: ncnn wants them as 32-bit integers, not floats",
-               im->param->bottom[0]);
+               im->graph->tensor[input].name);
     code = q8_im_weight(im, node, 0, 0, (int[]){rows, outputs}, 2);
     return code || !p->bias_term ? code : q8_im_weight(im, node, 1, 1, &outputs, 1);
 }
@@ -147,7 +179,7 @@ const q8_op q8_op_embed = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
-    .limits = "The bottom must be an Input of 1 x N: ncnn reads the indices as 32-bit integers, "
-              "so the user has to feed integers, and no layer can come before. Indices outside "
-              "the table become its first or last row.",
+    .limits = "The bottom must be an Input of 1 x N, with nothing but changes of shape in between: "
+              "ncnn reads the indices as 32-bit integers, so the user has to feed integers, and no "
+              "layer can come before. Indices outside the table become its first or last row.",
 };

@@ -57,6 +57,7 @@ const q8_op q8_op_flatten = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = q8_copy_forward,
+    .channels = q8_channels_move,
     .is_identity = q8_same_shape,
     .limits = "Any range of axes but the batch; all of them become a Flatten, some of them a "
               "Reshape.",

@@ -4,6 +4,7 @@
 
 #include "ops/caffe_import.h"
 #include "ops/rows.h"
+#include "ops/sequence.h"
 
 static const char *const caffe_types[] = {"Input", NULL};
 
@@ -14,9 +15,10 @@ static const q8_field fields[] = {
     Q8_FIELD_INT(q8_input_attr, c, 2, 0),
 };
 
-/* A Caffe shape without its first dim, the batch. A height or width of 0 or -1 is left for the
- * caller's size to fill in; infer() complains when it does not. */
-static q8_code read_shape(q8_caffe_import *im, const Caffe__BlobShape *shape, q8_input_attr *a)
+/* A Caffe shape without the batch, its first dim, or of a sequence the second. A height or width of
+ * 0 or -1 is left for the caller's size to fill in; infer() complains when it does not. */
+static q8_code read_shape(q8_caffe_import *im, const Caffe__BlobShape *shape, bool is_sequence,
+                          q8_input_attr *a)
 {
     int *const dims[3][3] = {{&a->w}, {&a->h, &a->w}, {&a->c, &a->h, &a->w}};
     const size_t rank = shape->n_dim - 1;
@@ -25,12 +27,18 @@ static q8_code read_shape(q8_caffe_import *im, const Caffe__BlobShape *shape, q8
                           "an input of %zu dims is not supported, only of 2 to 4 with the batch "
                           "first",
                           shape->n_dim);
+    if (is_sequence && shape->dim[1] != 1)
+        return q8_im_fail_at(im, Q8_EUNSUPPORTED, shape, "dim", 1,
+                             "a recurrent layer reads this input as %lld steps of %lld sequences: "
+                             "ncnn runs one sequence, so the shape must be STEPS x 1 x VALUES",
+                             (long long)shape->dim[0], (long long)shape->dim[1]);
     for (size_t i = 0; i < rank; i++) {
-        const long long dim = shape->dim[i + 1];
-        const bool may_be_open = rank == 3 && i > 0;
+        const size_t at = is_sequence && i == 0 ? 0 : i + 1;
+        const long long dim = shape->dim[at];
+        const bool may_be_open = rank == 3 && i > 0 && !is_sequence;
         if (dim > INT_MAX || dim < -1 || (dim <= 0 && !may_be_open))
-            return q8_im_fail(im, Q8_EMODEL, shape, "dim",
-                              "dim %zu of the input is %lld; it must be at least 1", i + 1, dim);
+            return q8_im_fail_at(im, Q8_EMODEL, shape, "dim", (int)at,
+                                 "dim %zu of the input is %lld; it must be at least 1", at, dim);
         *dims[rank - 1][i] = dim > 0 ? (int)dim : 0;
     }
     return Q8_OK;
@@ -48,7 +56,7 @@ static q8_code add_input(q8_caffe_import *im, int top, const Caffe__BlobShape *s
     node->loc = im->layer->loc;
     node->out[0] = im->out[top];
     im->last = node;
-    return read_shape(im, shape, node->attr);
+    return read_shape(im, shape, q8_is_sequence(im, im->param->top[top]), node->attr);
 }
 
 static q8_code from_caffe(q8_caffe_import *im)
@@ -108,8 +116,7 @@ const q8_op q8_op_input = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
-    .limits =
-        "2 to 4 dims, the batch first, whose size is not kept. A height or width of 0 or -1 "
-        "is taken from `--size`. Also made of the `input:` header of older files, and one for "
-        "each top.",
+    .limits = "2 to 4 dims, the batch first, whose size is not kept; of a sequence (see LSTM) it "
+              "is the second. A height or width of 0 or -1 is taken from `--size`. Also made of "
+              "the `input:` header of older files, and one for each top.",
 };

@@ -123,6 +123,13 @@ static q8_code forward(const q8_forward *f, q8_err *err)
     return Q8_OK;
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    (void)node;
+    (void)in;
+    return Q8_CHANNELS_MEAN;
+}
+
 const q8_op q8_op_interp = {
     .type = "Interp",
     .caffe_types = (const char *const[]){"Interp", "Upsample", NULL},
@@ -136,6 +143,7 @@ const q8_op q8_op_interp = {
     .from_caffe = q8_interp_from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
     .limits = "`Interp` is bilinear with its corners aligned; `pad_beg` and `pad_end` cut off and "

@@ -4,7 +4,8 @@
 #include <limits.h>
 #include <string.h>
 
-#include "ops/caffe_import.h"
+#include "ops/branch.h"
+#include "ops/caffe_read.h"
 #include "ops/rows.h"
 
 static const q8_field fields[] = {
@@ -65,8 +66,29 @@ static q8_code read_shape(q8_caffe_import *im, const Caffe__BlobShape *shape, q8
     return Q8_OK;
 }
 
+/* The markers of one sequence from its first step on: 0 and then 1. */
+static q8_code add_markers(q8_caffe_import *im)
+{
+    const Caffe__ContinuationIndicatorParameter *p = im->param->continuation_indicator_param;
+    q8_shape shape = {.rank = 1};
+    q8_code code = q8_read_uint(im, p, "time_step", p ? p->time_step : 0, 1, &shape.dim[0]);
+    if (code)
+        return code;
+    q8_node *node = q8_im_node_of(im, &q8_op_memorydata, 0, NULL);
+    float *markers = q8_arena_array(im->arena, (size_t)shape.dim[0], sizeof(*markers));
+    if (!node || !markers)
+        return q8_im_failed(im);
+    for (int i = 1; i < shape.dim[0]; i++)
+        markers[i] = 1;
+    *(q8_memorydata_attr *)node->attr = q8_memorydata_of(&shape);
+    q8_im_set_weight(node, 0, markers, (size_t)shape.dim[0]);
+    return Q8_OK;
+}
+
 static q8_code from_caffe(q8_caffe_import *im)
 {
+    if (strcmp(im->layer->type, "ContinuationIndicator") == 0)
+        return add_markers(im);
     const Caffe__ParameterParameter *p = im->param->parameter_param;
     q8_shape shape;
     if (!p || !p->shape)
@@ -110,7 +132,7 @@ static q8_code forward(const q8_forward *f, q8_err *err)
 
 const q8_op q8_op_memorydata = {
     .type = "MemoryData",
-    .caffe_types = (const char *const[]){"Parameter", NULL},
+    .caffe_types = (const char *const[]){"Parameter", "ContinuationIndicator", NULL},
     .min_in = 0,
     .max_in = 0,
     .min_out = 1,
@@ -123,6 +145,8 @@ const q8_op q8_op_memorydata = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
-    .limits = "A first dim of 1 is taken for the batch. Refused: more than 3 other dims. The "
-              "numbers stay fp32 in the .bin.",
+    .limits =
+        "Of a `Parameter` a first dim of 1 is taken for the batch. Refused: more than 3 other "
+        "dims. The numbers stay fp32 in the .bin. A `ContinuationIndicator`, for LSTM, marks "
+        "one sequence.",
 };

@@ -98,16 +98,19 @@ typedef struct q8_forward {
 } q8_forward;
 
 /**
- * What a layer does with a change of its inputs' channels, x[c] -> a[c] * x[c] + b with a[c] != 0.
- * "Moves" means: each output element is one input element.
+ * What a layer does with a change of its inputs' channels (along dim[0]), x[c] -> a[c] * x[c] + b
+ * with a[c] != 0. Where elements MOVE, running the layer on channel numbers tells which channels
+ * an output channel is made of. All other rules keep channel c at c, and of several inputs they
+ * ask for the same change in each, but for the b of a SUM.
  */
 typedef enum q8_channel_rule {
-    Q8_CHANNELS_FIXED, /**< the change would change more than the output's channels */
-    Q8_CHANNELS_MOVE,  /**< elements move; the change moves with them */
-    Q8_CHANNELS_MAX,   /**< the largest of some of a channel's elements: a move where a > 0 */
-    Q8_CHANNELS_MEAN,  /**< a weighted mean of some of a channel's elements: as a move */
-    Q8_CHANNELS_SUM,   /**< a sum of inputs alike in shape: a must be the same for all, b adds up */
-    Q8_CHANNELS_EACH,  /**< f of each element, f(a x) = a f(x) for a > 0 */
+    Q8_CHANNELS_FIXED,  /**< the change would change more than the output's channels */
+    Q8_CHANNELS_MOVE,   /**< each output element is an input element: the change moves with it */
+    Q8_CHANNELS_MAX,    /**< the largest of some of a channel's elements: as a move where a > 0 */
+    Q8_CHANNELS_MEAN,   /**< a sum of some of a channel's elements, weights add to 1: as a move */
+    Q8_CHANNELS_LINEAR, /**< the same with any weights, or 0 (padding): a moves, b must be 0 */
+    Q8_CHANNELS_SUM,    /**< of inputs, with weights: a moves; b is what inputs of b would give */
+    Q8_CHANNELS_EACH,   /**< f of each element, f(a x) = a f(x) for a > 0; b must be 0 */
 } q8_channel_rule;
 
 struct q8_caffe_import;
@@ -137,6 +140,10 @@ typedef struct q8_op {
 
     /** Its linear view on inputs of these shapes. A layer with it can run in int8 if `int8`. */
     bool (*linear)(const q8_node *node, const q8_shape *in, q8_linear *view);
+    /** The inputs * kernel values of which the outputs of `group` at output position `at` (of one
+     * channel's) are sums, in the order of the weights. NULL: not known. */
+    void (*window)(const q8_node *node, const q8_shape *in, const float *x, size_t at, int group,
+                   float *row);
     /** Its activation slot, to fuse a following activation into. */
     q8_activation *(*activation)(q8_node *node);
     /** The same function as an activation, if it is one. False: not with these attributes. */
@@ -146,6 +153,8 @@ typedef struct q8_op {
     bool (*as_affine)(const q8_node *node, int channels, float *a, float *b);
     /** The output is the input, element for element (shapes may differ only if infer says so). */
     bool (*is_identity)(const q8_node *node, const q8_shape *in, const q8_shape *out);
+    /** Only the shapes of its inputs count, not their values. */
+    bool shapes_only;
     /** NULL: ::Q8_CHANNELS_FIXED. */
     q8_channel_rule (*channels)(const q8_node *node, const q8_shape *in);
     /** Sets the flag that says a bias is present (weight 1), when one was added. */

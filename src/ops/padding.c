@@ -49,6 +49,13 @@ static q8_code forward(const q8_forward *f, q8_err *err)
     return Q8_OK;
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_padding_attr *a = node->attr;
+    (void)in;
+    return a->value == 0 ? Q8_CHANNELS_LINEAR : Q8_CHANNELS_FIXED;
+}
+
 const q8_op q8_op_padding = {
     .type = "Padding",
     .min_in = 1,
@@ -60,6 +67,7 @@ const q8_op q8_op_padding = {
     .n_fields = sizeof(fields) / sizeof(fields[0]),
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
     .limits = "Made of average pooling whose windows reach past the padding.",

@@ -1,6 +1,7 @@
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
+#include "ops/sequence.h"
 
 typedef struct permute_attr {
     int order_type; /**< ncnn's number of an order */
@@ -89,11 +90,19 @@ static q8_code read_order(q8_caffe_import *im, const Caffe__PermuteParameter *p,
     for (int axis = 0; axis < rank; axis++)
         if (!used[axis])
             full[n++] = axis;
-    if (full[0] != 0)
+    /* Of a sequence the batch is the second axis. */
+    const int in_batch = q8_is_sequence(im, im->param->bottom[0]) ? 1 : 0;
+    const int out_batch = im->n_out > 0 && q8_is_sequence(im, im->param->top[0]) ? 1 : 0;
+    if (n <= out_batch || full[out_batch] != in_batch)
         return q8_im_fail(im, Q8_EUNSUPPORTED, p, "order",
-                          "moving the batch (axis 0) is not supported: ncnn has none");
-    for (int i = 1; i < n; i++)
-        order[i - 1] = full[i] - 1;
+                          out_batch ? "the top is read as a sequence, so axis %d, the batch, must "
+                                      "come second"
+                                    : "axis %d, the batch, must stay first: ncnn has none (only "
+                                      "before a recurrent layer it comes second)",
+                          in_batch);
+    for (int i = 0, k = 0; i < n; i++)
+        if (i != out_batch)
+            order[k++] = full[i] - (full[i] > in_batch);
     return Q8_OK;
 }
 
@@ -137,7 +146,10 @@ const q8_op q8_op_permute = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = is_identity,
     .needs_rank3 = true,
-    .limits = "Up to 4 axes with the batch, which must stay first.",
+    .limits =
+        "Up to 4 axes with the batch, which must stay first, or come second where a recurrent "
+        "layer reads it, and first again behind that.",
 };

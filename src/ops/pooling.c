@@ -392,6 +392,17 @@ static q8_code from_caffe(q8_caffe_import *im)
     return strcmp(im->layer->type, "SPP") == 0 ? q8_spp_from_caffe(im) : from_caffe_pooling(im);
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_pooling_attr *a = node->attr;
+    if (a->type == Q8_POOL_MAX)
+        return Q8_CHANNELS_MAX;
+    q8_pool_axis h, w;
+    q8_pooling_axes(a, in, &h, &w);
+    const bool pads = h.before || h.after || w.before || w.after;
+    return pads && a->count_include_pad ? Q8_CHANNELS_LINEAR : Q8_CHANNELS_MEAN;
+}
+
 const q8_op q8_op_pooling = {
     .type = "Pooling",
     .caffe_types = (const char *const[]){"Pooling", "SPP", NULL},
@@ -405,6 +416,7 @@ const q8_op q8_op_pooling = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = channels,
     .is_identity = is_identity,
     .needs_rank3 = true,
     .limits =

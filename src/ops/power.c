@@ -61,6 +61,13 @@ static bool is_identity(const q8_node *node, const q8_shape *in, const q8_shape 
     return a->power == 1 && a->scale == 1 && a->shift == 0;
 }
 
+static q8_channel_rule channels(const q8_node *node, const q8_shape *in)
+{
+    const q8_power_attr *a = node->attr;
+    (void)in;
+    return a->power == 1 && a->shift == 0 ? Q8_CHANNELS_LINEAR : Q8_CHANNELS_FIXED;
+}
+
 const q8_op q8_op_power = {
     .type = "Power",
     .caffe_types = caffe_types,
@@ -74,6 +81,7 @@ const q8_op q8_op_power = {
     .from_caffe = from_caffe,
     .infer = q8_unary_infer,
     .forward = forward,
+    .channels = channels,
     .as_affine = as_affine,
     .is_identity = is_identity,
     .limits = "With `power: 1` it is folded into a neighbouring layer where there is one.",

@@ -1,4 +1,5 @@
 #include "ops/caffe_read.h"
+#include "ops/common.h"
 #include "ops/rows.h"
 #include "ops/unary.h"
 
@@ -79,6 +80,7 @@ const q8_op q8_op_prelu = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_each,
     .as_activation = as_activation,
     .limits = "A slope per channel, or one for all of them (`channel_shared`).",
 };

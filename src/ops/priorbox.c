@@ -281,6 +281,7 @@ const q8_op q8_op_priorbox = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .shapes_only = true,
     .needs_rank3 = true,
     .limits = "`max_size` as often as `min_size`, 1 or 4 variances. Refused: both `step` and "
               "`step_h` or `step_w`, both `img_size` and `img_h` or `img_w`.",

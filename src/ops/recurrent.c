@@ -171,9 +171,13 @@ const q8_op q8_op_lstm = {
     .infer = infer,
     .forward = forward,
     .macs = macs,
-    .limits = "An input of STEPS x 1 x VALUES, or another recurrent layer; every run is one "
-              "sequence. The second input, which marks where sequences go on, is not read, with a "
-              "warning. Refused: `expose_hidden`, a third input.",
+    .limits =
+        "A sequence, whose first axis is the time and the second the batch: an input of STEPS x 1 "
+        "x VALUES, a Permute or Reshape that puts the batch second, another recurrent layer, or "
+        "what layers of single elements and layers with `axis: 2` (Concat, Embed, Flatten, "
+        "InnerProduct, Reshape, Scale, Slice, Softmax) make of them; a Permute or Reshape ends it. "
+        "Every run is one sequence. The second input, which marks where sequences go on, is not "
+        "read, with a warning. Refused: `expose_hidden`, a third input.",
 };
 
 const q8_op q8_op_rnn = {

@@ -3,15 +3,7 @@
 #include "ops/caffe_read.h"
 #include "ops/recurrent.h"
 #include "ops/rows.h"
-
-static const q8_node *maker_of(const q8_caffe_import *im, int tensor)
-{
-    for (int i = 0; i < im->graph->n_nodes; i++)
-        for (int k = 0; k < im->graph->node[i]->n_out; k++)
-            if (im->graph->node[i]->out[k] == tensor)
-                return im->graph->node[i];
-    return NULL;
-}
+#include "ops/simple.h"
 
 static q8_code check_layer(q8_caffe_import *im, const Caffe__RecurrentParameter *p)
 {
@@ -28,7 +20,9 @@ static q8_code check_layer(q8_caffe_import *im, const Caffe__RecurrentParameter 
     if (im->n_in < 1 || im->n_out != 1)
         return q8_im_fail(im, Q8_EMODEL, im->param, "bottom", "%s with %d bottoms and %d tops",
                           im->layer->type, im->n_in, im->n_out);
-    const q8_node *markers = im->n_in == 2 ? maker_of(im, im->in[1]) : NULL;
+    const q8_node *markers = im->n_in == 2 ? q8_im_maker(im, im->in[1]) : NULL;
+    if (markers && markers->op == &q8_op_memorydata)
+        return Q8_OK; /* of one sequence */
     if (markers && markers->op != &q8_op_input)
         return q8_im_fail(im, Q8_EUNSUPPORTED, im->param, "bottom",
                           "ncnn has no markers of where sequences go on: the second bottom must be "
@@ -41,21 +35,36 @@ static q8_code check_layer(q8_caffe_import *im, const Caffe__RecurrentParameter 
     return Q8_OK;
 }
 
+/* Bottom 0 with one axis of values behind the time, as in Caffe all further axes are one. NULL: out
+ * of memory. */
+static const int *read_steps(q8_caffe_import *im, int *values)
+{
+    const q8_shape *in = &im->in_shape[0];
+    *values = (int)(q8_shape_count(in) / (size_t)in->dim[0]);
+    if (in->rank == 2)
+        return im->in;
+    q8_node *node = q8_im_branch(im, &q8_op_reshape, "steps", 1, im->in);
+    if (!node)
+        return NULL;
+    *(q8_reshape_attr *)node->attr = q8_reshape_dims(2, (const int[]){in->dim[0], *values});
+    return node->out;
+}
+
 /* The node with its three weights. */
 static q8_node *add_recurrent(q8_caffe_import *im, const q8_op *op, int gates)
 {
     const Caffe__RecurrentParameter *p = im->param->recurrent_param;
-    int n = 0;
+    int n = 0, values = 0;
+    const int *steps;
     if (check_layer(im, p) || q8_read_uint(im, p, "num_output", p->num_output, 1, &n) ||
-        q8_check_sequences(im) || q8_read_sequence(im))
+        !(steps = read_steps(im, &values)))
         return NULL;
-    const int values = im->graph->tensor[im->in[0]].shape.dim[1];
     const long long rows = (long long)gates * n;
     if (rows * n > (long long)Q8_MAX_ELEMENTS || rows > (long long)Q8_MAX_ELEMENTS / values) {
         q8_im_fail(im, Q8_EMODEL, p, "num_output", "too many weights");
         return NULL;
     }
-    q8_node *node = q8_im_node_of(im, op, 1, im->in);
+    q8_node *node = q8_im_node_of(im, op, 1, steps);
     if (!node)
         return NULL;
     *(q8_recurrent_attr *)node->attr = (q8_recurrent_attr){

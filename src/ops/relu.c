@@ -1,4 +1,5 @@
 #include "ops/caffe_import.h"
+#include "ops/common.h"
 #include "ops/rows.h"
 #include "ops/unary.h"
 
@@ -53,6 +54,7 @@ const q8_op q8_op_relu = {
     .from_caffe = from_caffe,
     .infer = q8_unary_infer,
     .forward = forward,
+    .channels = q8_channels_each,
     .as_activation = as_activation,
     .limits = "`negative_slope` makes it leaky.",
 };

@@ -4,6 +4,7 @@
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
+#include "ops/sequence.h"
 
 enum { NO_BATCH = 233, MAX_OUT_RANK = 3 };
 
@@ -103,15 +104,17 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
 
 enum { BATCH = -2, MAX_CAFFE_RANK = Q8_MAX_RANK + 1 };
 
-/* The new shape as Caffe sees it: the batch first, and -1 for at most one dim. */
+/* The new shape as Caffe sees it: with the batch, and -1 for at most one dim. */
 struct caffe_shape {
     int rank;
+    int batch; /* the batch's axis: 0, of a sequence 1 */
     long long dim[MAX_CAFFE_RANK];
 };
 
-static long long caffe_dim(const q8_shape *in, int axis)
+static long long caffe_dim(const q8_caffe_import *im, int axis)
 {
-    return axis == 0 ? BATCH : in->dim[axis - 1];
+    const int batch = q8_is_sequence(im, im->param->bottom[0]) ? 1 : 0;
+    return axis == batch ? BATCH : im->in_shape[0].dim[axis - (axis > batch)];
 }
 
 /* The axes [*from, *to) of the input that the given dims replace. */
@@ -138,7 +141,7 @@ static q8_code new_dim(q8_caffe_import *im, const Caffe__ReshapeParameter *p, in
     if (value == 0 && axis > in->rank)
         return q8_im_fail(im, Q8_EMODEL, p, "shape",
                           "dim 0 copies axis %d, which the input does not have", axis);
-    *dim = value == 0 ? caffe_dim(in, axis) : value;
+    *dim = value == 0 ? caffe_dim(im, axis) : value;
     return Q8_OK;
 }
 
@@ -158,22 +161,24 @@ static q8_code build_shape(q8_caffe_import *im, const Caffe__ReshapeParameter *p
             "reshaping to %zu dimensions is not supported: 2 to 4 are, with the batch",
             (size_t)kept + n_new);
     for (int i = 0; i < from; i++)
-        s->dim[s->rank++] = caffe_dim(in, i);
+        s->dim[s->rank++] = caffe_dim(im, i);
     for (int i = 0; i < (int)n_new; i++)
         if ((code = new_dim(im, p, from + i, p->shape->dim[i], &s->dim[s->rank++])))
             return code;
     for (int i = to; i <= in->rank; i++)
-        s->dim[s->rank++] = caffe_dim(in, i);
+        s->dim[s->rank++] = caffe_dim(im, i);
+    s->batch = im->n_out > 0 && q8_is_sequence(im, im->param->top[0]) ? 1 : 0;
     return Q8_OK;
 }
 
-/* Whether the batch stays what it is: dim 0 is the batch, or the other dims hold a whole picture.
- */
+/* Whether the batch stays what it is: its dim is the batch, or the others hold a whole picture. */
 static bool keeps_batch(const struct caffe_shape *s, long long total)
 {
     long long known = 1;
     bool inferred = false;
-    for (int i = 1; i < s->rank; i++) {
+    for (int i = 0; i < s->rank; i++) {
+        if (i == s->batch)
+            continue;
         if (s->dim[i] == BATCH)
             return false;
         inferred |= s->dim[i] == -1;
@@ -181,7 +186,33 @@ static bool keeps_batch(const struct caffe_shape *s, long long total)
             known *= s->dim[i];
     }
     /* A deploy file may spell a batch of 1 out. */
-    return s->dim[0] == BATCH || (inferred ? s->dim[0] == 1 : known == total);
+    const long long batch = s->dim[s->batch];
+    return batch == BATCH || (inferred ? batch == 1 : known == total);
+}
+
+/* infer() checks it too, without knowing where the shape was written. */
+static q8_code check_count(q8_caffe_import *im, const Caffe__ReshapeParameter *p, int rank,
+                           const int *dim)
+{
+    const long long total = (long long)q8_shape_count(&im->in_shape[0]);
+    long long known = 1;
+    bool inferred = false;
+    char text[64];
+    for (int i = 0; i < rank; i++) {
+        inferred |= dim[i] == -1;
+        if (dim[i] > 0 && known <= total)
+            known *= dim[i]; /* at most 2^30 * 2^30 */
+    }
+    if (inferred ? total % known == 0 : total == known)
+        return Q8_OK;
+    q8_shape_text(&im->in_shape[0], text);
+    return inferred ? q8_im_fail(im, Q8_EMODEL, p, "shape",
+                                 "the input's %lld elements (%s) cannot be divided by %lld, the "
+                                 "product of the dims beside -1",
+                                 total, text, known)
+                    : q8_im_fail(im, Q8_EMODEL, p, "shape",
+                                 "the input has %lld elements (%s), the new shape %lld", total,
+                                 text, known);
 }
 
 static q8_code from_caffe(q8_caffe_import *im)
@@ -196,14 +227,19 @@ static q8_code from_caffe(q8_caffe_import *im)
     if (!keeps_batch(&s, (long long)q8_shape_count(&im->in_shape[0])))
         return q8_im_fail(im, Q8_EUNSUPPORTED, p, "shape",
                           "reshaping that moves elements between pictures of the batch is not "
-                          "supported; start the shape with dim: 0");
+                          "supported; %s",
+                          s.batch ? "a sequence is STEPS x 1 x VALUES"
+                                  : "start the shape with dim: 0");
     int dim[MAX_OUT_RANK] = {0}, n_inferred = 0;
-    for (int i = 1; i < s.rank; i++) {
-        dim[i - 1] = (int)s.dim[i];
-        n_inferred += dim[i - 1] == -1;
-    }
+    for (int i = 0, k = 0; i < s.rank; i++)
+        if (i != s.batch) {
+            dim[k] = (int)s.dim[i];
+            n_inferred += dim[k++] == -1;
+        }
     if (n_inferred > 1)
         return q8_im_fail(im, Q8_EMODEL, p, "shape", "more than one dim is -1");
+    if ((code = check_count(im, p, s.rank - 1, dim)))
+        return code;
     q8_node *node = q8_im_node(im, &q8_op_reshape);
     if (!node)
         return q8_im_failed(im);
@@ -224,6 +260,7 @@ const q8_op q8_op_reshape = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = q8_copy_forward,
+    .channels = q8_channels_move,
     .is_identity = q8_same_shape,
     .limits = "2 to 4 dims with the batch, which must stay what it is (0, or the batch spelt out). "
               "`axis` and `num_axes` are supported. Refused: more than one -1.",

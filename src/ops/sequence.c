@@ -1,10 +1,20 @@
-/* Which layers may read a sequence, whose first axis is the time. */
+/* Which blobs are sequences, whose first axis is the time and the second the batch. A layer that
+ * works on each element, row of values or further axis alike has either none or all of its blobs
+ * sequences, so that blobs fall into classes; those that a recurrent layer is in are sequences. */
+#include "ops/sequence.h"
+
+#include <stdlib.h>
 #include <string.h>
 
-#include "ops/caffe_import.h"
-#include "ops/input.h"
-#include "ops/recurrent.h"
-#include "ops/rows.h"
+/* All blobs' names in order, and of each the next one on the way to its class's first. */
+struct q8_sequences {
+    const char **name;
+    int *up;
+    bool *is_sequence; /* of a class's first */
+    int n;
+};
+
+/* --- kinds of layers -------------------------------------------------------------------------- */
 
 static bool is_one_of(const char *type, const char *const *list)
 {
@@ -19,158 +29,195 @@ static bool is_recurrent(const q8_caffe_layer *layer)
     return is_one_of(layer->type, (const char *const[]){"LSTM", "RNN", NULL});
 }
 
-/* Works on each element, or on each row of values. */
-static bool keeps_time(const q8_caffe_layer *layer)
+/* Makes the markers of one, of any bottom. */
+static bool is_indicator(const q8_caffe_layer *layer)
 {
-    static const char *const elementwise[] = {
-        "AbsVal", "BNLL",  "Clip",    "Dropout", "ELU",   "Eltwise",   "Exp",  "Log", "Power",
-        "ReLU",   "ReLU6", "Sigmoid", "Split",   "Swish", "Threshold", "TanH", NULL};
-    const Caffe__LayerParameter *p = layer->param;
-    if (strcmp(layer->type, "InnerProduct") == 0)
-        return p->inner_product_param &&
-               (p->inner_product_param->axis == 2 || p->inner_product_param->axis == -1);
-    if (strcmp(layer->type, "Softmax") == 0)
-        return p->softmax_param && (p->softmax_param->axis == 2 || p->softmax_param->axis == -1);
-    return is_recurrent(layer) || is_one_of(layer->type, elementwise);
+    return strcmp(layer->type, "ContinuationIndicator") == 0;
 }
 
-/* Blobs that are sequences so far; in place ones stay, as only such layers make them. */
-struct names {
-    q8_arena *arena;
-    const char **name;
-    size_t n;
-};
-
-static bool has(const struct names *names, const char *name)
+static bool is_elementwise(const q8_caffe_layer *layer)
 {
-    for (size_t i = 0; i < names->n; i++)
-        if (strcmp(names->name[i], name) == 0)
+    static const char *const types[] = {
+        "AbsVal",         "BNLL",      "Clip",     "Dropout", "ELU",  "Eltwise",   "Exp",
+        "GradientScaler", "HardSwish", "Identity", "Log",     "Mish", "Power",     "ReLU",
+        "ReLU6",          "Sigmoid",   "Split",    "Swish",   "TanH", "Threshold", NULL};
+    return is_one_of(layer->type, types);
+}
+
+/* Behind time and batch, seen from the front or, of three axes, from the end. */
+static bool is_further(int axis)
+{
+    return axis >= 2 || axis == -1;
+}
+
+/* Of the layers that work along an axis. */
+static bool works_further(const q8_caffe_layer *layer)
+{
+    const Caffe__LayerParameter *p = layer->param;
+    const char *type = layer->type;
+    if (strcmp(type, "InnerProduct") == 0)
+        return p->inner_product_param && is_further(p->inner_product_param->axis);
+    if (strcmp(type, "Softmax") == 0)
+        return p->softmax_param && is_further(p->softmax_param->axis);
+    if (strcmp(type, "Concat") == 0)
+        return p->concat_param && is_further(p->concat_param->axis);
+    if (strcmp(type, "Slice") == 0)
+        return p->slice_param && is_further(p->slice_param->axis);
+    if (strcmp(type, "Flatten") == 0)
+        return p->flatten_param && is_further(p->flatten_param->axis);
+    if (strcmp(type, "Scale") == 0)
+        return p->n_bottom == 1 && p->scale_param && is_further(p->scale_param->axis);
+    if (strcmp(type, "Bias") == 0)
+        return p->n_bottom == 1 && p->bias_param && is_further(p->bias_param->axis);
+    return false;
+}
+
+/* Leaves the first two axes where they are. */
+static bool arranges_further(const q8_caffe_layer *layer)
+{
+    const Caffe__PermuteParameter *permute = layer->param->permute_param;
+    const Caffe__ReshapeParameter *reshape = layer->param->reshape_param;
+    if (strcmp(layer->type, "Permute") == 0)
+        return permute && permute->n_order > 1 && permute->order[0] == 0 && permute->order[1] == 1;
+    if (strcmp(layer->type, "Reshape") == 0 && reshape && reshape->shape)
+        return reshape->axis == 2 ||
+               (reshape->axis == 0 && reshape->num_axes == -1 && reshape->shape->n_dim > 1 &&
+                reshape->shape->dim[0] == 0 && reshape->shape->dim[1] == 0);
+    return false;
+}
+
+/* All of its blobs are sequences, or none. */
+static bool is_alike(const q8_caffe_layer *layer)
+{
+    return strcmp(layer->type, "Embed") == 0 || is_elementwise(layer) || works_further(layer) ||
+           arranges_further(layer);
+}
+
+/* --- classes ---------------------------------------------------------------------------------- */
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* -1: there is no such blob. */
+static int class_of(const struct q8_sequences *s, const char *name)
+{
+    const char **found = bsearch(&name, s->name, (size_t)s->n, sizeof(*s->name), compare);
+    if (!found)
+        return -1;
+    int i = (int)(found - s->name);
+    while (s->up[i] != i)
+        i = s->up[i] = s->up[s->up[i]];
+    return i;
+}
+
+static void join(struct q8_sequences *s, const char *a, const char *b)
+{
+    const int x = class_of(s, a), y = class_of(s, b);
+    s->up[y] = x;
+    s->is_sequence[x] |= s->is_sequence[y];
+}
+
+static bool list_names(struct q8_sequences *s, const q8_caffe_net *net, q8_arena *arena)
+{
+    size_t n = 0;
+    for (int i = 0; i < net->n_layers; i++)
+        n += net->layer[i].param->n_bottom + net->layer[i].param->n_top;
+    s->name = q8_arena_array(arena, n + 1, sizeof(*s->name));
+    s->up = q8_arena_array(arena, n + 1, sizeof(*s->up));
+    s->is_sequence = q8_arena_array(arena, n + 1, sizeof(*s->is_sequence));
+    if (!s->name || !s->up || !s->is_sequence)
+        return false;
+    size_t all = 0;
+    for (int i = 0; i < net->n_layers; i++) {
+        const Caffe__LayerParameter *p = net->layer[i].param;
+        for (size_t k = 0; k < p->n_bottom; k++)
+            s->name[all++] = p->bottom[k];
+        for (size_t k = 0; k < p->n_top; k++)
+            s->name[all++] = p->top[k];
+    }
+    qsort(s->name, all, sizeof(*s->name), compare);
+    for (size_t i = 0; i < all; i++)
+        if (s->n == 0 || strcmp(s->name[s->n - 1], s->name[i]) != 0)
+            s->name[s->n++] = s->name[i];
+    for (int i = 0; i < s->n; i++)
+        s->up[i] = i;
+    return true;
+}
+
+static void classify(struct q8_sequences *s, const q8_caffe_layer *layer)
+{
+    const Caffe__LayerParameter *p = layer->param;
+    const bool recurrent = is_recurrent(layer);
+    for (size_t i = 0; i < p->n_top && is_indicator(layer); i++)
+        s->is_sequence[class_of(s, p->top[i])] = true;
+    if (!p->n_bottom || (!recurrent && !is_alike(layer)))
+        return;
+    /* The other bottoms of a recurrent layer are no sequences of values. */
+    for (size_t i = 1; i < p->n_bottom && !recurrent; i++)
+        join(s, p->bottom[0], p->bottom[i]);
+    for (size_t i = 0; i < p->n_top; i++)
+        join(s, p->bottom[0], p->top[i]);
+    if (recurrent)
+        s->is_sequence[class_of(s, p->bottom[0])] = true;
+}
+
+/* --- what may be ------------------------------------------------------------------------------ */
+
+static bool any_sequence(const q8_caffe_import *im, char **name, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (q8_is_sequence(im, name[i]))
             return true;
     return false;
 }
 
-static q8_code add(struct names *names, const char *name, q8_err *err)
-{
-    if (has(names, name))
-        return Q8_OK;
-    const char **grown = q8_arena_grow(names->arena, names->name, names->n, sizeof(*grown));
-    if (!grown)
-        return q8_fail_nomem(err);
-    names->name = grown;
-    names->name[names->n++] = name;
-    return Q8_OK;
-}
-
-/* Its tops are sequences if one of its bottoms is; then all have to be, but for markers. */
-static q8_code visit(const q8_caffe_layer *layer, struct names *names, q8_err *err)
+static q8_code check(const q8_caffe_import *im, const q8_caffe_layer *layer)
 {
     const Caffe__LayerParameter *p = layer->param;
-    const size_t wanted = is_recurrent(layer) && p->n_bottom > 1 ? 1 : p->n_bottom;
-    size_t n = 0;
-    for (size_t i = 0; i < p->n_bottom; i++)
-        n += has(names, p->bottom[i]);
-    if (n == 0)
+    if (is_recurrent(layer) || is_alike(layer) || is_indicator(layer) ||
+        is_one_of(layer->type, (const char *const[]){"Input", "Permute", "Reshape", NULL}))
         return Q8_OK;
-    if (n != wanted || !keeps_time(layer))
-        return q8_fail(err, Q8_EUNSUPPORTED, &layer->loc, layer->name,
+    if (any_sequence(im, p->bottom, p->n_bottom))
+        return q8_fail(im->err, Q8_EUNSUPPORTED, &layer->loc, layer->name,
                        "%s cannot read a sequence, whose first axis is the time, which ncnn has no "
                        "axis of its own for: only LSTM, RNN, layers of single elements, and "
-                       "InnerProduct and Softmax with axis: 2 can, all of their bottoms sequences",
+                       "InnerProduct, Softmax, Concat and the like with axis: 2 can; a Permute "
+                       "that starts with order: 1 puts the batch first again",
                        layer->type);
-    for (size_t i = 0; i < p->n_top; i++) {
-        q8_code code = add(names, p->top[i], err);
-        if (code)
-            return code;
-    }
+    if (any_sequence(im, p->top, p->n_top))
+        return q8_fail(im->err, Q8_EUNSUPPORTED, &layer->loc, layer->name,
+                       "%s makes what a recurrent layer reads as a sequence, whose first axis is "
+                       "the time, with the batch first: a Permute whose order is the time's axis "
+                       "and 0 must come between",
+                       layer->type);
     return Q8_OK;
 }
 
-q8_code q8_check_sequences(q8_caffe_import *im)
+q8_code q8_find_sequences(q8_caffe_import *im)
 {
-    const q8_caffe_layer *first = im->net->layer, *end = first + im->net->n_layers;
-    struct names names = {.arena = im->arena};
-    for (const q8_caffe_layer *l = first; l < im->layer; l++)
-        if (is_recurrent(l))
-            return Q8_OK; /* it has checked them all */
-    for (const q8_caffe_layer *l = first; l < end; l++)
-        for (size_t i = 0; strcmp(l->type, "Input") == 0 && i < l->param->n_top; i++)
-            for (const q8_caffe_layer *r = im->layer; r < end; r++)
-                if (is_recurrent(r) && r->param->n_bottom > 0 &&
-                    strcmp(r->param->bottom[0], l->param->top[i]) == 0) {
-                    q8_code code = add(&names, l->param->top[i], im->err);
-                    if (code)
-                        return code;
-                    break;
-                }
-    for (const q8_caffe_layer *l = first; l < end; l++) {
-        q8_code code = visit(l, &names, im->err);
-        if (code)
-            return code;
-    }
-    return Q8_OK;
-}
-
-/* The {T,1,D} of an Input's top; NULL: it is not made by an Input. */
-static const Caffe__BlobShape *input_shape(const q8_caffe_import *im, const char *name)
-{
-    for (const q8_caffe_layer *l = im->net->layer; l < im->layer; l++) {
-        const Caffe__InputParameter *p = l->param->input_param;
-        for (size_t i = 0; strcmp(l->type, "Input") == 0 && p && i < l->param->n_top; i++)
-            if (strcmp(l->param->top[i], name) == 0 && p->n_shape > 0)
-                return p->shape[p->n_shape == 1 ? 0 : i];
-    }
-    return NULL;
-}
-
-static q8_node *input_node(const q8_caffe_import *im, int tensor)
-{
-    for (int i = 0; i < im->graph->n_nodes; i++)
-        if (im->graph->node[i]->op == &q8_op_input && im->graph->node[i]->out[0] == tensor)
-            return im->graph->node[i];
-    return NULL;
-}
-
-static bool is_read(const q8_caffe_import *im, int tensor)
-{
-    for (int i = 0; i < im->graph->n_nodes; i++)
-        for (int k = 0; k < im->graph->node[i]->n_in; k++)
-            if (im->graph->node[i]->in[k] == tensor)
-                return true;
-    return false;
-}
-
-/* Only recurrent layers and what follows them make sequences of rank 2 from sequences. */
-static bool is_made_by_sequence(const q8_caffe_import *im)
-{
-    const char *name = im->param->bottom[0];
-    const q8_caffe_layer *maker = NULL;
-    for (const q8_caffe_layer *l = im->net->layer; l < im->layer; l++)
-        for (size_t i = 0; i < l->param->n_top; i++)
-            if (strcmp(l->param->top[i], name) == 0)
-                maker = l;
-    return maker && keeps_time(maker) && im->in_shape[0].rank == 2;
-}
-
-q8_code q8_read_sequence(q8_caffe_import *im)
-{
-    const int tensor = im->in[0];
-    q8_node *node = input_node(im, tensor);
-    if (!node && is_made_by_sequence(im))
+    const q8_caffe_net *net = im->net;
+    bool any = false;
+    for (int i = 0; i < net->n_layers; i++)
+        any |= is_recurrent(&net->layer[i]);
+    if (!any)
         return Q8_OK;
-    const Caffe__BlobShape *shape = node ? input_shape(im, im->param->bottom[0]) : NULL;
-    if (!shape || shape->n_dim != 3 || shape->dim[0] < 1 || shape->dim[1] != 1 ||
-        shape->dim[0] > (long long)Q8_MAX_ELEMENTS)
-        return q8_im_fail(im, Q8_EUNSUPPORTED, shape ? (const void *)shape : im->param,
-                          shape ? "dim" : "bottom",
-                          "%s can only read an input of shape STEPS x 1 x VALUES, or another "
-                          "recurrent layer: ncnn runs one sequence and has no batch to be the time",
-                          im->layer->type);
-    q8_input_attr *a = node->attr;
-    if (a->h == 1 && is_read(im, tensor) && shape->dim[0] != 1)
-        return q8_im_fail(im, Q8_EUNSUPPORTED, im->param, "bottom",
-                          "the recurrent layer must be the first in the file to read '%s'",
-                          im->param->bottom[0]);
-    a->h = (int)shape->dim[0];
-    im->graph->tensor[tensor].shape = (q8_shape){2, {a->h, a->w}};
-    return Q8_OK;
+    struct q8_sequences *s = q8_arena_alloc(im->arena, sizeof(*s));
+    if (!s || !list_names(s, net, im->arena))
+        return q8_fail_nomem(im->err);
+    for (int i = 0; i < net->n_layers; i++)
+        classify(s, &net->layer[i]);
+    im->sequences = s;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < net->n_layers && !code; i++)
+        code = check(im, &net->layer[i]);
+    return code;
+}
+
+bool q8_is_sequence(const q8_caffe_import *im, const char *blob)
+{
+    const struct q8_sequences *s = im->sequences;
+    const int first = s ? class_of(s, blob) : -1;
+    return first >= 0 && s->is_sequence[first];
 }

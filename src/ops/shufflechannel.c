@@ -71,6 +71,7 @@ const q8_op q8_op_shufflechannel = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = is_identity,
     .needs_rank3 = true,
     .limits = "The groups must divide the channels.",

@@ -73,14 +73,16 @@ static q8_code sizes_from_points(q8_caffe_import *im, const Caffe__SliceParamete
                                  int *size)
 {
     if (p->n_slice_point != (size_t)im->n_out - 1)
-        return q8_im_fail(im, Q8_EMODEL, p, "slice_point", "%zu slice points for %d tops",
-                          p->n_slice_point, im->n_out);
+        return q8_im_fail(im, Q8_EMODEL, p, "slice_point",
+                          "%d tops need %d slice_point, one between any two, but there are %zu",
+                          im->n_out, im->n_out - 1, p->n_slice_point);
     uint32_t from = 0;
     for (int i = 0; i < im->n_out - 1; i++) {
         const uint32_t point = p->slice_point[i];
         if (point <= from || point >= (uint32_t)extent)
-            return q8_im_fail(im, Q8_EMODEL, p, "slice_point",
-                              "slice points must rise from 1 to at most %d", extent - 1);
+            return q8_im_fail_at(im, Q8_EMODEL, p, "slice_point", i,
+                                 "slice_point %u does not lie between %u and %d, the %s", point,
+                                 from, extent, i ? "one before and the end" : "ends of the axis");
         size[i] = (int)(point - from);
         from = point;
     }
@@ -144,6 +146,7 @@ const q8_op q8_op_slice = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = is_identity,
     .needs_rank3 = true,
     .limits =

@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "ops/caffe_import.h"
+#include "ops/common.h"
 #include "ops/rows.h"
 #include "ops/unary.h"
 
@@ -38,6 +39,7 @@ const q8_op q8_op_split = {
     .from_caffe = from_caffe,
     .infer = q8_unary_infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = is_identity,
     .limits = "Dropped when a network is read; put in again where a tensor is read several times, "
               "when it is written.",

@@ -82,6 +82,7 @@ const q8_op q8_op_tile = {
     .from_caffe = from_caffe,
     .infer = infer,
     .forward = forward,
+    .channels = q8_channels_move,
     .is_identity = q8_same_shape,
     .needs_rank3 = true,
     .limits = "Any axis but the batch.",

@@ -32,8 +32,9 @@ q8_code q8_pass_insert_splits(q8_graph *graph, q8_err *err);
 q8_code q8_pass_unique_names(q8_graph *graph, q8_err *err);
 
 /** ConvolutionDepthWise whose int8 form ncnn miscomputes on x86 (groups of 8, 16, ... outputs)
- * becomes a Slice, a Convolution per group and a Concat. Only worth it for int8, and before
- * calibration: each group's input gets a threshold of its own. */
+ * becomes a Slice, a Convolution per group and a Concat, unless groups compute too little to be
+ * layers. Only worth it for int8, and before calibration: each group's input gets a threshold of
+ * its own. */
 q8_code q8_pass_split_groups(q8_graph *graph, q8_err *err);
 
 /** What every imported model goes through, of the ones above. */

@@ -29,6 +29,17 @@ static bool makes_flat(const struct restoring *r, const q8_node *node)
     return node->n_in > 0 && is_flat(r, node->in[0]) && node->op != &q8_op_reshape;
 }
 
+/* {c} with {c,h,w}: ncnn's BinaryOp repeats it over the channels as it is. */
+static bool repeats_flat(const struct restoring *r, const q8_node *node)
+{
+    if (node->op != &q8_op_binaryop || node->n_in != 2)
+        return false;
+    const int flat = is_flat(r, node->in[0]) ? 0 : 1;
+    const q8_shape *vector = &r->graph->tensor[node->in[flat]].shape;
+    const q8_shape *other = &r->graph->tensor[node->in[1 - flat]].shape;
+    return !is_flat(r, node->in[1 - flat]) && other->rank == 3 && other->dim[0] == vector->dim[0];
+}
+
 static bool needs_rank3(const struct restoring *r, const q8_node *node)
 {
     bool any = false, all = true;
@@ -36,7 +47,7 @@ static bool needs_rank3(const struct restoring *r, const q8_node *node)
         any |= is_flat(r, node->in[k]);
         all &= is_flat(r, node->in[k]);
     }
-    return any && (node->op->needs_rank3 || !all);
+    return any && (node->op->needs_rank3 || (!all && !repeats_flat(r, node)));
 }
 
 /* The {c,1,1} form of a flat tensor, by a Reshape put into the order here. -1: out of memory. */

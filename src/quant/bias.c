@@ -20,19 +20,24 @@ static double mean_error(const q8_node *node, const q8_linear *view, int o, cons
     return sum;
 }
 
+q8_code q8_correct_bias_node(q8_graph *graph, q8_node *node, const float *mean, q8_err *err)
+{
+    q8_linear view;
+    if (!node->quant || !mean || !node->op->linear(node, &graph->tensor[node->in[0]].shape, &view))
+        return Q8_OK;
+    float *bias = q8_own_bias(graph->arena, node, &view);
+    if (!bias)
+        return q8_fail_nomem(err);
+    for (int o = 0; o < view.groups * view.outputs; o++)
+        bias[o] = (float)((double)bias[o] - mean_error(node, &view, o, mean));
+    return Q8_OK;
+}
+
 q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, q8_err *err)
 {
-    for (int n = 0; n < graph->n_nodes; n++) {
-        q8_node *node = graph->node[n];
-        q8_linear view;
-        if (!node->quant || !mean[node->in[0]] ||
-            !node->op->linear(node, &graph->tensor[node->in[0]].shape, &view))
-            continue;
-        float *bias = q8_own_bias(graph->arena, node, &view);
-        if (!bias)
-            return q8_fail_nomem(err);
-        for (int o = 0; o < view.groups * view.outputs; o++)
-            bias[o] = (float)((double)bias[o] - mean_error(node, &view, o, mean[node->in[0]]));
-    }
-    return Q8_OK;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < graph->n_nodes && !code; i++)
+        if (graph->node[i]->n_in > 0)
+            code = q8_correct_bias_node(graph, graph->node[i], mean[graph->node[i]->in[0]], err);
+    return code;
 }

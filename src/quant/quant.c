@@ -55,9 +55,9 @@ static const q8_conv_attr *convolution(const q8_node *node)
     return is ? node->attr : NULL;
 }
 
-/* What an output channel's sum of |w_q| may be. ncnn runs a ConvolutionDepthWise of larger groups
- * as one Convolution per group, so the winograd bound holds there too. */
-static long long sum_limit(const q8_node *node)
+/* ncnn runs a ConvolutionDepthWise of larger groups as one Convolution per group, so the winograd
+ * bound holds there too. */
+long long q8_quant_sum_limit(const q8_node *node)
 {
     const q8_conv_attr *a = convolution(node);
     const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
@@ -159,6 +159,14 @@ static bool has_broken_groups(const q8_node *node, const q8_linear *view)
     return node->op == &q8_op_convolutiondepthwise && !depthwise && view->outputs % 8 == 0;
 }
 
+/* The code of what is padded with; -1 when it is none, or negative: on x86 ncnn fills packed int8
+ * borders with -1 then. */
+static int pad_code(float pad_value, float bottom_scale)
+{
+    const float code = pad_value * bottom_scale, whole = roundf(code);
+    return fabsf(code - whole) < 1e-3f && whole >= 0 && whole <= 127 ? (int)whole : -1;
+}
+
 /* Why the node must stay float whatever its weight scales are; NULL: it need not. */
 static const char *reason_for_float(const q8_node *node, const q8_linear *view, float threshold)
 {
@@ -169,8 +177,8 @@ static const char *reason_for_float(const q8_node *node, const q8_linear *view, 
         return "its input's values are too small";
     if (!isfinite(absmax_of(node->weight[0].data, node->weight[0].count)))
         return "its weights are not finite";
-    if (conv && conv->pad_value != 0)
-        return "it pads with a value other than 0";
+    if (conv && view->pads && pad_code(conv->pad_value, 127 / threshold) < 0)
+        return "it pads with a value that has no int8 code ncnn handles";
     if (has_broken_groups(node, view))
         return "ncnn miscomputes int8 groups of 8, 16, ... outputs on x86";
     return NULL;
@@ -204,11 +212,23 @@ static void quantize_unit(const struct unit *u, float scale, signed char *out)
         out[i] = (signed char)round_int8(u->weight[i] * scale);
 }
 
-static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
-                             float bottom_scale, bool per_layer, q8_err *err)
+static void set_pad_code(q8_conv_attr *a, const q8_linear *view, float bottom_scale)
 {
-    const struct plan plan = plan_scales(node, view, per_layer);
-    const long long limit = sum_limit(node);
+    a->pad_value = view->pads ? (float)pad_code(a->pad_value, bottom_scale) : 0;
+}
+
+/* How a layer's scales come about. */
+struct making {
+    float bottom_scale;
+    const float *weight_scales; /* NULL: to be chosen */
+    bool per_layer;
+};
+
+static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
+                             const struct making *how, q8_err *err)
+{
+    const struct plan plan = plan_scales(node, view, how->per_layer);
+    const long long limit = q8_quant_sum_limit(node);
     q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
     float *scales = q8_arena_array(graph->arena, plan.scales, sizeof(*scales));
     signed char *weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
@@ -218,8 +238,9 @@ static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *vi
     for (size_t i = 0; i < plan.units; i++) {
         struct unit u = plan.unit;
         u.weight += i * unit_size;
-        scales[i] = weight_scale(&u, bottom_scale, limit);
-        if (scales[i] == 0) {
+        scales[i] =
+            how->weight_scales ? how->weight_scales[i] : weight_scale(&u, how->bottom_scale, limit);
+        if (scales[i] == 0 && !how->weight_scales) {
             node->float_reason = "its values are too large";
             return Q8_OK;
         }
@@ -230,9 +251,11 @@ static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *vi
     quant->weight = weight;
     quant->weight_scales = scales;
     quant->n_weight_scales = plan.scales;
-    quant->bottom_scale = bottom_scale;
+    quant->bottom_scale = how->bottom_scale;
     node->quant = quant;
     node->float_reason = NULL;
+    if (convolution(node))
+        set_pad_code(node->attr, view, how->bottom_scale);
     node->op->set_int8(node);
     return Q8_OK;
 }
@@ -256,29 +279,82 @@ static bool view_fits(const q8_node *node, const q8_linear *view)
     return count == node->weight[0].count;
 }
 
+/* Checks that the node has a view that its weights fit; `*view` has no groups when it has none. */
+static q8_code open_view(const q8_graph *graph, q8_node *node, q8_linear *view, q8_err *err)
+{
+    if (!linear_view(graph, node, view)) {
+        *view = (q8_linear){0};
+        node->float_reason = "it has no int8 form with these parameters";
+        return Q8_OK;
+    }
+    if (!view_fits(node, view))
+        return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name,
+                       "%zu weights do not make %d groups of %d outputs", node->weight[0].count,
+                       view->groups, view->outputs);
+    return Q8_OK;
+}
+
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
                           q8_err *err)
 {
-    for (int i = 0; i < graph->n_nodes; i++) {
+    q8_code code = Q8_OK;
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
         q8_node *node = graph->node[i];
         q8_linear view;
         if (!can_be_int8(node))
             continue;
-        if (!linear_view(graph, node, &view)) {
-            node->float_reason = "it has no int8 form with these parameters";
+        code = open_view(graph, node, &view, err);
+        if (code || view.groups == 0)
             continue;
-        }
-        if (!view_fits(node, &view))
-            return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name,
-                           "%zu weights do not make %d groups of %d outputs", node->weight[0].count,
-                           view.groups, view.outputs);
-        node->float_reason = reason_for_float(node, &view, threshold[node->in[0]]);
-        if (node->float_reason)
-            continue;
-        const q8_code code =
-            quantize_node(graph, node, &view, 127 / threshold[node->in[0]], opts->per_layer, err);
-        if (code)
-            return code;
+        const float t = threshold[node->in[0]];
+        const struct making how = {.bottom_scale = 127 / t, .per_layer = opts->per_layer};
+        node->float_reason = reason_for_float(node, &view, t);
+        if (!node->float_reason)
+            code = quantize_node(graph, node, &view, &how, err);
     }
-    return Q8_OK;
+    return code;
+}
+
+size_t q8_quant_scales(const q8_graph *graph, const q8_node *node)
+{
+    q8_linear view;
+    if (!can_be_int8(node) || !linear_view(graph, node, &view) || !view_fits(node, &view))
+        return 0;
+    return plan_scales(node, &view, false).scales;
+}
+
+/* Why ncnn cannot compute with these scales; NULL: it can. */
+static const char *reason_for_scales(const q8_given *given, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const float product = given->weight_scales[i] * given->bottom_scale;
+        if (given->weight_scales[i] != 0 && !(product >= MIN_SCALE && product <= MAX_SCALE))
+            return "its scales are too large or too small";
+    }
+    return NULL;
+}
+
+q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
+        q8_node *node = graph->node[i];
+        q8_linear view;
+        if (!can_be_int8(node))
+            continue;
+        code = open_view(graph, node, &view, err);
+        if (code || view.groups == 0)
+            continue;
+        const struct making how = {.bottom_scale = given[i].bottom_scale,
+                                   .weight_scales = given[i].weight_scales};
+        node->float_reason = given[i].float_reason;
+        if (!node->float_reason)
+            node->float_reason = reason_for_float(node, &view, 127 / how.bottom_scale);
+        if (!node->float_reason)
+            node->float_reason =
+                reason_for_scales(&given[i], plan_scales(node, &view, false).scales);
+        if (!node->float_reason)
+            code = quantize_node(graph, node, &view, &how, err);
+    }
+    return code;
 }

@@ -14,6 +14,9 @@
 /** The same for layers that add up in plain int32: (2^31 - 1) / 127. */
 #define Q8_INT32_SUM 16909320
 
+/** What the sum of |w_q| of each of the node's output channels may be. */
+long long q8_quant_sum_limit(const q8_node *node);
+
 /** Tensors whose thresholds q8_quantize_graph() needs: `wanted` has n_tensors entries, set here. */
 void q8_quant_wanted(const q8_graph *graph, bool *wanted);
 
@@ -26,13 +29,28 @@ void q8_quant_wanted(const q8_graph *graph, bool *wanted);
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
                           q8_err *err);
 
+/** How many weight scales ncnn stores for a node; 0: it cannot run in int8. */
+size_t q8_quant_scales(const q8_graph *graph, const q8_node *node);
+
+/** A layer's scales that are given, by a table or by an older tool's rules. */
+typedef struct q8_given {
+    const char *float_reason;   /**< why the layer is to stay float; NULL: it is not */
+    const float *weight_scales; /**< q8_quant_scales() of them; 0: weights that count as 0 */
+    float bottom_scale;         /**< above 0 and finite */
+} q8_given;
+
+/** Quantises with given scales, whatever sums they lead to. @param given by node */
+q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err);
+
 /**
  * Takes the mean error that rounding the weights makes off each output's bias: with mean input m of
  * channel i, bias[o] -= sum over i,k of (w_q / scale - w)[o][i][k] * m[i] (M. Nagel et al.,
  * "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019,
  * section 4.2).
- * @param mean by tensor id: means by channel of the tensors that q8_quant_wanted() names
+ * @param mean of the node's input, by channel; NULL: it stays as it is
  */
+q8_code q8_correct_bias_node(q8_graph *graph, q8_node *node, const float *mean, q8_err *err);
+/** The same for all nodes, with the means by tensor id. */
 q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, q8_err *err);
 
 /** Round half away from zero, as ncnn does, clamped to -127..127. NaN becomes -127. */

@@ -82,6 +82,19 @@ class Corpus(unittest.TestCase):
                 if case.parent.name in ROWS:  # other folders are about the files, not about one layer
                     self.assertIn(case.parent.name, {op.lower() for op in ops})
 
+    def test_groups_of_eight_run_in_int8(self):
+        """Split where ncnn miscomputes them whole, and only there: float files keep the layer."""
+        case = CORPUS / "convolutiondepthwise" / "grouped_in_eights.prototxt"
+        with tempfile.TemporaryDirectory() as tmp:
+            model = Path(tmp) / "w.caffemodel"
+            make_weights(case, model)
+            np.save(f"{tmp}/x.npy", np.ones((16, 24, 23), np.float32))
+            whole = convert(case, model, f"{tmp}/whole", "--precision=fp16")[0].read_text()
+            split = convert(case, model, f"{tmp}/split", f"--images={tmp}/x.npy")[0].read_text()
+        self.assertEqual(re.findall(r"^ConvolutionDepthWise +(\w+)", whole, re.M), ["conv1", "conv2", "conv3", "conv4"])
+        self.assertEqual(re.findall(r"^ConvolutionDepthWise +(\w+)", split, re.M), ["conv3"])  # too small
+        self.assertEqual(len(re.findall(r"^Convolution +\w+ .* 8=", split, re.M)), 2 + 4 + 2)
+
     def test_every_row_has_a_case(self):
         self.assertTrue(ROWS)
         missing = [row for row in ROWS if not list((CORPUS / row).glob("*.prototxt"))]

@@ -1,7 +1,7 @@
 """Bad models, and word for word what is said about each.
 
 tests/messages/NN-name.prototxt with NN-name.txt, which is all that stderr gets. Cases whose fault is in the caffemodel
-have one made here. `test_messages.py --accept` writes the .txt files anew: read the difference before you commit it.
+have one made here. NN-name.table is a calibration table for the network of "wrong-blob". `test_messages.py --accept` writes the .txt files anew: read the difference before you commit it.
 """
 
 import re
@@ -74,14 +74,20 @@ def stderr_of(case):
     with tempfile.TemporaryDirectory() as tmp:
         (Path(tmp) / case.name).write_bytes(case.read_bytes())
         words = [TOOL, "show", "--proto", case.name]
-        if key(case) in MODELS:
+        if case.suffix == ".table":
+            (Path(tmp) / "net.caffemodel").write_bytes(CONV)
+            (Path(tmp) / "net.prototxt").write_bytes(PROTO_OF_TABLES.read_bytes())
+            words = [TOOL, "--proto=net.prototxt", "--model=net.caffemodel", "--table", case.name,
+                     "--output_param=out.param", "--output_bin=out.bin"]
+        elif key(case) in MODELS:
             (Path(tmp) / "net.caffemodel").write_bytes(MODELS[key(case)])
             words += ["--model", "net.caffemodel"]
         done = subprocess.run(words, cwd=tmp, capture_output=True, text=True, timeout=60)
     return done.returncode, done.stdout, done.stderr
 
 
-CASES = sorted(MESSAGES.glob("*.prototxt"))
+CASES = sorted([*MESSAGES.glob("*.prototxt"), *MESSAGES.glob("*.table")])
+PROTO_OF_TABLES = next(c for c in CASES if key(c) == "wrong-blob")
 
 
 class Messages(unittest.TestCase):
@@ -101,9 +107,9 @@ class Messages(unittest.TestCase):
         for case in CASES:
             with self.subTest(case.name):
                 text = case.with_suffix(".txt").read_text()
-                self.assertRegex(text, r"^(\S+\.prototxt(:\d+:\d+)?|net\.caffemodel): error: ")
+                self.assertRegex(text, r"^(\S+\.(prototxt|table)(:\d+:\d+)?|net\.caffemodel): error: ")
                 self.assertEqual(text.count("error:"), 1)
-                line = re.match(r"\S+\.prototxt:(\d+):", text)
+                line = re.match(r"\S+\.(?:prototxt|table):(\d+):", text)
                 if line:
                     self.assertLessEqual(int(line[1]), len(case.read_text().splitlines()) + 1)
 

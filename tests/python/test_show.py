@@ -108,8 +108,20 @@ class Show(unittest.TestCase):
         self.assertEqual((total["layers"], total["fused_layers"], total["dropped_layers"]), (4, 3, 1))
         raw = show_json("--proto", proto, "--raw")
         self.assertEqual([layer["type"] for layer in raw["layers"]],
-                         ["Input", "ConvolutionDepthWise", "BatchNorm", "Scale", "ReLU", "Dropout", "Deconvolution",
+                         ["Input", "Convolution", "BatchNorm", "Scale", "ReLU", "Dropout", "Deconvolution",
                           "InnerProduct"])
+
+    def test_raw_types_are_caffes(self):
+        proto = self.write("net.prototxt", """
+            input: "data" input_dim: 1 input_dim: 4 input_dim: 8 input_dim: 8
+            layer { name: "swish" type: "Swish" bottom: "data" top: "swish" swish_param { beta: 2 } }
+            layer { name: "norm" type: "BN" bottom: "swish" top: "norm" bn_param { bn_mode: INFERENCE } }
+            layer { name: "max" type: "ArgMax" bottom: "norm" top: "max" argmax_param { axis: 1 } }
+            """)
+        types = {layer["name"]: layer["type"] for layer in show_json("--proto", proto, "--raw")["layers"]}
+        self.assertEqual([types[name] for name in ("data", "swish", "norm", "max")],
+                         ["Input", "Swish", "BN", "ArgMax"])
+        self.assertIn("Sigmoid", types.values())  # what a layer is made of besides
 
     def test_fused_into_the_layer_after(self):
         proto = self.write("net.prototxt", """

@@ -6,7 +6,7 @@ import unittest
 
 from common import BUILD, ROOT
 
-ORDER = ["base", "caffe", "graph", "ops", "import", "passes", "exec", "calib", "quant", "ncnn", "report", "api"]
+ORDER = ["base", "caffe", "graph", "ops", "import", "passes", "exec", "calib", "quant", "verify", "ncnn", "report", "api"]
 GENERATED = {"caffe.pb-c.h", "weights.pb-c.h"}
 
 

@@ -3,106 +3,14 @@
  * tensor, for tests to compare.
  *
  * BACKEND is plain or cpu; with "-raw" behind it the graph is run as imported, before any pass.
- * INPUT files are raw fp32, one per network input. Each tensor goes to OUTDIR/<number>.f32, and a
- * line
- * "<number> <backend> <op> <shape> <name>" to stdout.
+ * For OUTDIR and INPUTs see dump.h.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
-#include "exec/exec.h"
+#include "dump.h"
 #include "import/import.h"
-#include "ops/rows.h"
 #include "passes/passes.h"
-
-struct dump {
-    const q8_graph *graph;
-    const q8_exec *exec;
-    const char *dir;
-    int *producer;
-};
-
-static q8_code write_tensor(void *user, int tensor, const q8_view *view, q8_err *err)
-{
-    const struct dump *d = user;
-    char path[4096], shape[64];
-    snprintf(path, sizeof(path), "%s/%d.f32", d->dir, tensor);
-    const size_t count = q8_shape_count(&view->shape);
-    float *nchw = malloc(count * sizeof(float));
-    FILE *file = nchw ? fopen(path, "wb") : NULL;
-    if (!file) {
-        free(nchw);
-        return q8_fail_errno(err, path, "write");
-    }
-    q8_view_to_nchw(view, 0, nchw);
-    const bool written = fwrite(nchw, sizeof(float), count, file) == count;
-    free(nchw);
-    if (fclose(file) != 0 || !written)
-        return q8_fail_errno(err, path, "write");
-    const int node = d->producer[tensor];
-    printf("%d %s %s %s %s\n", tensor, q8_exec_node_backend(d->exec, node),
-           d->graph->node[node]->op->type, q8_shape_text(&view->shape, shape),
-           d->graph->tensor[tensor].name);
-    return Q8_OK;
-}
-
-/* Reads the raw input files into the run, by Input node. */
-static q8_code load_inputs(q8_run *run, const q8_graph *graph, char **paths, int n_paths,
-                           q8_err *err)
-{
-    int input = 0;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        if (graph->node[i]->op != &q8_op_input)
-            continue;
-        if (input >= n_paths)
-            return q8_fail(err, Q8_EINVAL, NULL, NULL,
-                           "the network has more inputs than were given");
-        const size_t size =
-            q8_shape_count(&graph->tensor[graph->node[i]->out[0]].shape) * sizeof(float);
-        q8_bytes bytes;
-        q8_code code = q8_file_read(&bytes, paths[input], (size_t)1 << 32, err);
-        if (!code && bytes.size != size)
-            code = q8_fail(err, Q8_EINVAL, NULL, NULL, "%s has %zu bytes instead of %zu",
-                           paths[input], bytes.size, size);
-        if (!code)
-            memcpy(q8_run_input(run, input, 0), bytes.data, size);
-        q8_bytes_free(&bytes);
-        if (code)
-            return code;
-        input++;
-    }
-    return Q8_OK;
-}
-
-static q8_code forward(q8_graph *graph, const char *backend, char **argv, int argc, q8_err *err)
-{
-    q8_exec *exec = NULL;
-    q8_run *run = NULL;
-    q8_uses uses;
-    bool *wanted = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*wanted));
-    if (!wanted || !q8_graph_uses(graph, &uses))
-        return q8_fail_nomem(err);
-    for (int t = 0; t < graph->n_tensors; t++)
-        wanted[t] = uses.producer[t] >= 0;
-    const q8_exec_opts opts = {
-        .backend = strncmp(backend, "plain", 5) == 0 ? Q8_BACKEND_PLAIN : Q8_BACKEND_CPU,
-        .batch = 1,
-        .wanted = wanted,
-    };
-    q8_code code = q8_exec_open(&exec, graph, &opts, err);
-    if (!code)
-        code = q8_run_open(&run, exec, err);
-    if (!code)
-        code = load_inputs(run, graph, argv + 1, argc - 1, err);
-    struct dump dump = {.graph = graph, .exec = exec, .dir = argv[0], .producer = uses.producer};
-    if (!code)
-        code = q8_run_forward(run, 1, write_tensor, &dump, err);
-    q8_run_close(&run);
-    q8_exec_close(&exec);
-    return code;
-}
 
 static q8_code load_and_run(int argc, char **argv, q8_arena *arena, q8_err *err)
 {
@@ -115,7 +23,7 @@ static q8_code load_and_run(int argc, char **argv, q8_arena *arena, q8_err *err)
     if (!code && !strstr(argv[3], "-raw"))
         code = q8_passes_optimise(graph, err);
     if (!code)
-        code = forward(graph, argv[3], argv + 4, argc - 4, err);
+        code = dump_forward(graph, argv[3], argv + 4, argc - 4, err);
     return code;
 }
 
@@ -129,10 +37,5 @@ int main(int argc, char **argv)
     q8_arena *arena = q8_arena_open();
     const q8_code code = arena ? load_and_run(argc, argv, arena, &err) : q8_fail_nomem(&err);
     q8_arena_close(&arena);
-    if (code) {
-        static char text[sizeof(q8_err) + 64];
-        q8_err_format(&err, "error", text, sizeof(text));
-        fprintf(stderr, "%s\n", text);
-    }
-    return code != Q8_OK;
+    return dump_exit(code, &err);
 }

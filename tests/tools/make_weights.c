@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dump.h"
 #include "import/import.h"
 #include "random_weights.h"
 
@@ -39,10 +40,5 @@ int main(int argc, char **argv)
     q8_arena *arena = q8_arena_open();
     const q8_code code = arena ? make(argv[1], argv[2], arena, &err) : q8_fail_nomem(&err);
     q8_arena_close(&arena);
-    if (code) {
-        static char text[sizeof(q8_err) + 64];
-        q8_err_format(&err, "error", text, sizeof(text));
-        fprintf(stderr, "%s\n", text);
-    }
-    return code != Q8_OK;
+    return dump_exit(code, &err);
 }

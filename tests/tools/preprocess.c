@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "calib/samples.h"
+#include "dump.h"
 #include "import/import.h"
 #include "ops/rows.h"
 
@@ -114,10 +115,5 @@ int main(int argc, char **argv)
     q8_arena *arena = q8_arena_open();
     const q8_code code = arena ? run(argc, argv, arena, &err) : q8_fail_nomem(&err);
     q8_arena_close(&arena);
-    if (code) {
-        static char text[sizeof(q8_err) + 64];
-        q8_err_format(&err, "error", text, sizeof(text));
-        fprintf(stderr, "%s\n", text);
-    }
-    return code != Q8_OK;
+    return dump_exit(code, &err);
 }

@@ -314,7 +314,9 @@ static void unknown_types_are_listed(void **state)
             "  net.prototxt:3: layer 'b' has type 'ReLu' (did you mean 'ReLU'?)\n"
             "  net.prototxt:4: layer 'c' has type 'Convolutoin' (did you mean 'Convolution'?)\n"
             "  net.prototxt:5: layer 'd' has type 'InnerProduct_' (did you mean 'InnerProduct'?)\n"
-            "  net.prototxt:6: layer 'e' has type 'CapsuleRouting'");
+            "  net.prototxt:6: layer 'e' has type 'CapsuleRouting'\n"
+            "  what can be done: end the network before such a layer and do its work in the "
+            "program that runs it, or write it with the layer types that docs/layers.md lists");
     refused(INPUT "layer { name: \"a\" type: \"PRELU\" bottom: \"data\" top: \"a\" }", NULL,
             "net.prototxt:2:1: error: 1 layer of a type this program does not know:\n"
             "  net.prototxt:2: layer 'a' has type 'PRELU' (did you mean 'PReLU'?)");

@@ -213,12 +213,12 @@ static void header_with_shapes(void **state)
 static void header_that_does_not_add_up(void **state)
 {
     (void)state;
-    assert_error("input: \"a\" layer { type: \"A\" }",
-                 "net.prototxt:1:1: error: 1 input, so 4 input_dim are needed (4 each), but there "
-                 "are 0");
+    assert_error(
+        "input: \"a\" layer { type: \"A\" }",
+        "net.prototxt:1:1: error: the input's shape is missing: write input_shape { dim: 1 "
+        "dim: 3 dim: HEIGHT dim: WIDTH }");
     assert_error("input: \"a\" input_dim: [1, 3, 8] layer { type: \"A\" }",
-                 "net.prototxt:1:1: error: 1 input, so 4 input_dim are needed (4 each), but there "
-                 "are 3");
+                 "net.prototxt:1:1: error: 1 input takes 4 input_dim, but there are 3");
     assert_error("input: [\"a\", \"b\"] input_shape { dim: 1 } layer { type: \"A\" }",
                  "net.prototxt:1:9: error: 2 input, but 1 input_shape");
 }

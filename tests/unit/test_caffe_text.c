@@ -173,7 +173,7 @@ static void repeats_of_what_occurs_once(void **state)
     end_reading(&r);
 }
 
-#define AT(column, text) "net.prototxt:1:" #column ": error: " text
+#define AT(column, text) "net.prototxt:1:" #column ": error: in layer 1 of the file: " text
 
 static void refuses_what_is_wrong_at_its_place(void **state)
 {
@@ -188,18 +188,17 @@ static void refuses_what_is_wrong_at_its_place(void **state)
         {LAYER("top: \"\\q\""), AT(28, "a bad \\ escape in a string")},
         {LAYER("top: \"\\0\""), AT(28, "a zero byte in 'top'")},
         {LAYER("top: \"x"), AT(28, "string without a closing \"")},
-        {LAYER("concat_param { axis: 1.5 }"),
-         AT(44, "'axis' takes an integer from -2147483648 to 2147483647, not '1.5'")},
+        {LAYER("concat_param { axis: 1.5 }"), AT(44, "'axis' takes a whole number, not '1.5'")},
         {LAYER("concat_param { axis: 2147483648 }"),
-         AT(44, "'axis' takes an integer from -2147483648 to 2147483647, not '2147483648'")},
+         AT(44, "'axis' takes a whole number from -2147483648 to 2147483647, not '2147483648'")},
         {LAYER("concat_param { axis: -2147483649 }"),
-         AT(44, "'axis' takes an integer from -2147483648 to 2147483647, not '-2147483649'")},
+         AT(44, "'axis' takes a whole number from -2147483648 to 2147483647, not '-2147483649'")},
         {LAYER("convolution_param { pad: -1 }"),
-         AT(48, "'pad' takes an integer from 0 to 4294967295, not '-1'")},
+         AT(48, "'pad' takes a whole number of at least 0, not '-1'")},
         {LAYER("convolution_param { pad: 08 }"),
-         AT(48, "'pad' takes an integer from 0 to 4294967295, not '08'")},
+         AT(48, "'pad' takes a whole number from 0 to 4294967295, not '08'")},
         {LAYER("convolution_param { pad: 99999999999999999999 }"),
-         AT(48, "'pad' takes an integer from 0 to 4294967295, not '99999999999999999999'")},
+         AT(48, "'pad' takes a whole number from 0 to 4294967295, not '99999999999999999999'")},
         {LAYER("convolution_param { pad: [1 2] }"), AT(51, "expected ',' or ']', not '2'")},
         {LAYER("convolution_param { num_output: [1] }"),
          AT(55, "'num_output' takes one value, not a list")},
@@ -220,7 +219,9 @@ static void refuses_what_is_wrong_at_its_place(void **state)
         {LAYER("propagate_down: [1, ]"), AT(43, "'propagate_down' takes true or false, not ']'")},
         {LAYER("odd: }"), AT(28, "expected a value, not '}'")},
         {LAYER("\x80"), AT(23, "byte 0x80 outside a string or comment")},
-        {LAYER("") " }", AT(26, "expected a field's name, not '}'")},
+        {LAYER("") " }", "net.prototxt:1:26: error: expected a field's name, not '}'"},
+        {LAYER("name: \"x\" top: 1.5.5"),
+         "net.prototxt:1:41: error: layer 'x': expected a field's name, not '.5'"},
         {"layer { type: \"Test\" ", AT(7, "'layer' is never closed: '}' missing")},
         {"name: \"only\"", "net.prototxt: error: no layers in it: is this a deploy prototxt?"},
         {"", "net.prototxt: error: an empty file, not a prototxt"},
@@ -270,7 +271,8 @@ static void depth_and_count_are_limited(void **state)
         free(text);
     }
     char *text = repeat("layer{", "param{} ", 270000);
-    assert_error(text, "net.prototxt:1:2097151: error: more than 262144 messages in the file");
+    assert_error(text, "net.prototxt:1:2097151: error: in layer 1 of the file: more than 262144 "
+                       "messages in the file");
     free(text);
     /* Pieces of one string are joined once, not one by one. */
     text = repeat("name:", "'a'", 300000);

@@ -43,6 +43,11 @@ static struct reading read_pair(const char *proto, const void *model, size_t siz
     if (r.code) {
         const char *name = strcmp(r.err.file, w.model) == 0 ? "model" : "proto";
         snprintf(r.err.file, sizeof(r.err.file), "%s", name);
+        char *at = strstr(r.err.text, w.model); /* "blob 0 of FILE has" */
+        if (at) {
+            memmove(at + 5, at + strlen(w.model), strlen(at + strlen(w.model)) + 1);
+            memcpy(at, "model", 5);
+        }
         q8_err_format(&r.err, "error", r.message, sizeof(r.message));
     }
     return r;
@@ -197,20 +202,20 @@ static void blobs_that_are_wrong(void **state)
         size_t n_dim, n_data;
         const char *message;
     } cases[] = {
-        {{2, 2}, 2, 3, "blob 0 has shape 2x2, which is 4 elements, but holds 3"},
-        {{2}, 1, 3, "blob 0 has shape 2, which is 2 elements, but holds 3"},
-        {{0}, 1, 3, "blob 0 has shape 0, which is 0 elements, but holds 3"},
-        {{3}, 1, 0, "blob 0 holds no data"},
-        {{1, -3}, 2, 3, "blob 0 has a negative dimension, -3"},
-        {{INT64_MIN}, 1, 3, "blob 0 has a negative dimension, -9223372036854775808"},
-        {{INT64_MAX}, 1, 3, "blob 0 has a shape of more than 2147483647 elements"},
-        {{65536, 65536}, 2, 3, "blob 0 has a shape of more than 2147483647 elements"},
+        {{2, 2}, 2, 3, "blob 0 of model has shape 2x2, which is 4 elements, but holds 3"},
+        {{2}, 1, 3, "blob 0 of model has shape 2, which is 2 elements, but holds 3"},
+        {{0}, 1, 3, "blob 0 of model has shape 0, which is 0 elements, but holds 3"},
+        {{3}, 1, 0, "blob 0 of model holds no data"},
+        {{1, -3}, 2, 3, "blob 0 of model has a negative dimension, -3"},
+        {{INT64_MIN}, 1, 3, "blob 0 of model has a negative dimension, -9223372036854775808"},
+        {{INT64_MAX}, 1, 3, "blob 0 of model has a shape of more than 2147483647 elements"},
+        {{65536, 65536}, 2, 3, "blob 0 of model has a shape of more than 2147483647 elements"},
         {{4294967296, 4294967296, 4294967296, 4294967296},
          4,
          3,
-         "blob 0 has a shape of more than 2147483647 elements"},
-        {{1, 1, 1, 1, 1, 1, 1, 1, 3}, 9, 3, "blob 0 has 9 dimensions, more than 8"},
-        {{4}, 1, 4, "blob 0: element 3 is not a finite number"},
+         "blob 0 of model has a shape of more than 2147483647 elements"},
+        {{1, 1, 1, 1, 1, 1, 1, 1, 3}, 9, 3, "blob 0 of model has 9 dimensions, more than 8"},
+        {{4}, 1, 4, "blob 0 of model: element 3 is not a finite number"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         char expected[256];
@@ -224,7 +229,7 @@ static void blobs_that_are_wrong(void **state)
         add_layer(&m, "a", blobs, 1);
         struct reading r = read_model(&m, ONE_LAYER);
         assert_int_equal(r.code, Q8_EMODEL);
-        snprintf(expected, sizeof(expected), "model: error: layer 'a': %s", cases[i].message);
+        snprintf(expected, sizeof(expected), "proto:1:1: error: layer 'a': %s", cases[i].message);
         assert_string_equal(r.message, expected);
         end_reading(&r);
     }
@@ -240,10 +245,14 @@ static void raw_blobs_that_are_wrong(void **state)
         size_t size;
         const char *message;
     } cases[] = {
-        {3, 6, "model: error: layer 'a': blob 0 holds raw data of an unknown type, 3"},
-        {-1, 6, "model: error: layer 'a': blob 0 holds raw data of an unknown type, -1"},
-        {2, 7, "model: error: layer 'a': blob 0 holds 7 raw bytes, not a multiple of 2"},
-        {1, 4, "model: error: layer 'a': blob 0 has shape 3, which is 3 elements, but holds 1"},
+        {3, 6, "proto:1:1: error: layer 'a': blob 0 of model holds raw data of an unknown type, 3"},
+        {-1, 6,
+         "proto:1:1: error: layer 'a': blob 0 of model holds raw data of an unknown type, -1"},
+        {2, 7,
+         "proto:1:1: error: layer 'a': blob 0 of model holds 7 raw bytes, not a multiple of 2"},
+        {1, 4,
+         "proto:1:1: error: layer 'a': blob 0 of model has shape 3, which is 3 elements, but holds "
+         "1"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         Weights__Shape shape;

@@ -1,4 +1,6 @@
 /* Every layer that the CPU backend takes, against the plain-C forward on random small shapes. */
+#include <float.h>
+
 #include "ops/affine.h"
 #include "ops/innerproduct.h"
 #include "ops/pooling.h"
@@ -191,14 +193,44 @@ static void fused_activations(void **state)
     }
 }
 
-static void other_padding_than_zeros_is_left_to_plain_c(void **state)
+/* Direct, winograd and depthwise, with and without a last block that is not full. */
+static void other_padding_than_zeros(void **state)
+{
+    (void)state;
+    static const int channels[] = {2, 16, 19, 32};
+    uint32_t seed = 9;
+    for (int i = 0; i < 64; i++) {
+        struct net net = net_open((uint32_t)i);
+        const int c = channels[i % 4], depthwise = i / 4 % 2, group = depthwise ? c : 1;
+        q8_node *node = net_conv(
+            &net, depthwise ? &q8_op_convolutiondepthwise : &q8_op_convolution,
+            maybe_blocked(&net, c, random_int(&seed, 8, 13), random_int(&seed, 8, 13)),
+            depthwise ? c : 24, 3, random_int(&seed, 1, 2), random_int(&seed, 0, 2), 1, group);
+        q8_conv_attr *a = node->attr;
+        a->bias_term = random_int(&seed, 0, 1);
+        a->pad_right = random_int(&seed, 0, 3);
+        a->pad_top = random_int(&seed, 0, 3);
+        a->pad_value = 3 * random_float(&seed);
+        if (random_int(&seed, 0, 1))
+            a->activation =
+                (q8_activation){Q8_ACT_CLIP, floats(&net, 2, (const float[]){0.5F, FLT_MAX})};
+        net_finish(&net, node);
+        compare(&net, i % 3 ? 1 : 3, 1e-10, depthwise && c == 2 ? NULL : "onednn");
+        net_close(&net);
+    }
+}
+
+/* The copy with its border would be larger than any tensor may be. */
+static void padding_too_large_for_a_copy(void **state)
 {
     (void)state;
     struct net net = net_open(1);
-    q8_node *node = net_conv(&net, &q8_op_convolution, blocked(&net, 16, 6, 7), 16, 3, 1, 1, 1, 1);
-    ((q8_conv_attr *)node->attr)->pad_value = -0.5F;
+    q8_node *node = net_conv(&net, &q8_op_convolution, blocked(&net, 1, 1, 4), 1, 1, 1, 0, 1, 1);
+    q8_conv_attr *a = node->attr;
+    a->pad_top = a->stride_h = (1 << 30) - 2;
+    a->pad_value = 1;
     net_finish(&net, node);
-    compare(&net, 2, 1e-10, "plain");
+    compare(&net, 1, 1e-10, "plain");
     net_close(&net);
 }
 
@@ -417,7 +449,8 @@ int main(void)
         cmocka_unit_test(grouped_convolutions),
         cmocka_unit_test(deconvolutions),
         cmocka_unit_test(fused_activations),
-        cmocka_unit_test(other_padding_than_zeros_is_left_to_plain_c),
+        cmocka_unit_test(other_padding_than_zeros),
+        cmocka_unit_test(padding_too_large_for_a_copy),
         cmocka_unit_test(inner_products),
         cmocka_unit_test(poolings),
         cmocka_unit_test(functions_of_each_element),

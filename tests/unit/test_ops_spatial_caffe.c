@@ -134,9 +134,22 @@ static const struct {
      "recurrent_param { num_output: 2 expose_hidden: true }",
      Q8_EUNSUPPORTED, 3, "a hidden state that goes in and out (expose_hidden) is not supported"},
     {"type: 'LSTM' bottom: 'pair' bottom: 'cont' top: 'x'\nrecurrent_param { num_output: 2 }",
-     Q8_EUNSUPPORTED, 1, "LSTM can only read an input of shape STEPS x 1 x VALUES"},
+     Q8_EUNSUPPORTED, 1, "a recurrent layer reads this input as 4 steps of 2 sequences"},
     {"type: 'LSTM' bottom: 'data' bottom: 'cont' top: 'x'\nrecurrent_param { num_output: 2 }",
-     Q8_EUNSUPPORTED, 1, "LSTM can only read an input of shape STEPS x 1 x VALUES"},
+     Q8_EUNSUPPORTED, 1, "a recurrent layer reads this input as 1 steps of 18 sequences"},
+    {"type: 'LRN' bottom: 'data' top: 'x' } layer { name: 'y' type: 'LSTM' bottom: 'x' "
+     "bottom: 'cont' top: 'y'\nrecurrent_param { num_output: 2 }",
+     Q8_EUNSUPPORTED, 2, "LRN makes what a recurrent layer reads as a sequence"},
+    {"type: 'Permute' bottom: 'data' top: 'x' permute_param { order: 3 order: 1 } } layer { "
+     "name: 'y' type: 'LSTM' bottom: 'x' bottom: 'cont' top: 'y'\nrecurrent_param { num_output: 2 "
+     "}",
+     Q8_EUNSUPPORTED, 2, "the top is read as a sequence, so axis 0, the batch, must come second"},
+    {"type: 'RNN' bottom: 'seq' bottom: 'cont' top: 'y' recurrent_param { num_output: 2 } } layer "
+     "{ name: 'x' type: 'Permute' bottom: 'y' top: 'x'\npermute_param { order: 2 order: 1 }",
+     Q8_EUNSUPPORTED, 3, "axis 1, the batch, must stay first"},
+    {"type: 'RNN' bottom: 'seq' bottom: 'cont' top: 'y' recurrent_param { num_output: 2 } } layer "
+     "{ name: 'x' type: 'InnerProduct' bottom: 'y' top: 'x'\ninner_product_param { num_output: 2 }",
+     Q8_EUNSUPPORTED, 2, "InnerProduct cannot read a sequence, whose first axis is the time"},
     {"type: 'RNN' bottom: 'seq' bottom: 'cont' top: 'x'\nrecurrent_param { num_output: 2 } }\n"
      "layer { name: 'y' type: 'Softmax' bottom: 'x' top: 'y'",
      Q8_EUNSUPPORTED, 4, "Softmax cannot read a sequence, whose first axis is the time"},
@@ -274,6 +287,56 @@ static void recurrent(void **state)
     }
 }
 
+#define RNN(bottom)                                                                                \
+    "layer { name: 'rnn' type: 'RNN' bottom: '" bottom "' bottom: 'cont' top: 'rnn' "              \
+    "recurrent_param { num_output: 2 } } "
+#define CONT INPUT("cont", "dim: 4 dim: 1")
+
+/* Caffe's T x N x ... with N left out, by Caffe's own indices. */
+static void sequences(void **state)
+{
+    enum { C = 2, H = 3, W = 4 };
+    q8_shape shape;
+    const float *got =
+        run(*state,
+            INPUT("data", "dim: 1 dim: 2 dim: 3 dim: 4") CONT
+            "layer { name: 'p' type: 'Permute' bottom: 'data' top: 'p' permute_param "
+            "{ order: 3 order: 0 order: 2 order: 1 } } " RNN(
+                "p") "layer { name: 'r' type: 'ReLU' bottom: 'p' top: 'r' }",
+            &shape);
+    assert_true(q8_shape_equal(&shape, &(q8_shape){3, {W, H, C}}));
+    for (int w = 0; w < W; w++)
+        for (int h = 0; h < H; h++)
+            for (int c = 0; c < C; c++)
+                assert_float_equal(got[(w * H + h) * C + c],
+                                   0.1f * (float)((c * H + h) * W + w + 1), 1e-6f);
+    got = run(*state,
+              INPUT("s", "dim: 4 dim: 1 dim: 3") CONT RNN(
+                  "s") "layer { name: 'p' type: 'Permute' bottom: 's' top: 'p' permute_param "
+                       "{ order: 1 order: 2 order: 0 } }",
+              &shape);
+    assert_true(q8_shape_equal(&shape, &(q8_shape){2, {3, 4}}));
+    for (int d = 0; d < 3; d++)
+        for (int t = 0; t < 4; t++)
+            assert_float_equal(got[d * 4 + t], 0.1f * (float)(t * 3 + d + 1), 1e-6f);
+    got = run(*state,
+              INPUT("data", "dim: 1 dim: 2 dim: 6") CONT
+              "layer { name: 's' type: 'Reshape' bottom: 'data' top: 's' reshape_param "
+              "{ shape { dim: 4 dim: 1 dim: -1 } } } " RNN(
+                  "s") "layer { name: 'fc' type: 'InnerProduct' bottom: 's' top: 'fc' "
+                       "inner_product_param "
+                       "{ num_output: 2 axis: 2 bias_term: false } }",
+              &shape);
+    assert_true(q8_shape_equal(&shape, &(q8_shape){2, {4, 2}}));
+    for (int t = 0; t < 4; t++)
+        for (int o = 0; o < 2; o++) {
+            float want = 0;
+            for (int d = 0; d < 3; d++)
+                want += 0.1f * (float)(t * 3 + d + 1) * sinf((float)(o * 3 + d));
+            assert_float_equal(got[t * 2 + o], want, 1e-5f);
+        }
+}
+
 /* py-faster-rcnn's first anchor at stride 16, without moves: -84, -40, 99, 55, clipped. */
 static void proposal_anchors(void **state)
 {
@@ -339,7 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ARENA_TEST(messages),         ARENA_TEST(reorg_is_darknets), ARENA_TEST(recurrent),
-        ARENA_TEST(proposal_anchors), ARENA_TEST(yolo_boxes),
+        ARENA_TEST(proposal_anchors), ARENA_TEST(yolo_boxes),        ARENA_TEST(sequences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

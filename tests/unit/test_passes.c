@@ -162,6 +162,13 @@ static void restores_rank_after_global_pooling(void **state)
     assert_int_equal(q8_pass_restore_rank(net.graph, &err), Q8_OK);
     assert_string_equal(summary(net.graph), "Input:data Pooling:pool Softmax:prob");
     q8_arena_close(&net.arena);
+    snprintf(text, sizeof(text), "%s%s%s", INPUT, pool,
+             "layer { name: 'gate' type: 'Scale' bottom: 'data' bottom: 'pool' top: 'gate' "
+             "scale_param { axis: 0 } }");
+    net = optimised(text);
+    assert_int_equal(q8_pass_restore_rank(net.graph, &err), Q8_OK);
+    assert_string_equal(summary(net.graph), "Input:data Pooling:pool BinaryOp:gate");
+    q8_arena_close(&net.arena);
 }
 
 static void a_copy_is_independent(void **state)

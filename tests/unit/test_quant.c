@@ -401,8 +401,16 @@ static void test_reasons_for_float(void **unused)
     close_fixture(&f);
 
     q8_conv_attr *a = open_conv(&f, &q8_op_convolution, 4, 4, 1, 1);
-    a->pad_value = 1;
-    assert_float(&f, 1, "it pads with a value other than 0");
+    const float no_code[] = {-1, 1.01f, 0.4f};
+    a->pad_left = 1;
+    for (int i = 0; i < 3; i++) {
+        a->pad_value = no_code[i];
+        assert_float(&f, 1, "it pads with a value that has no int8 code ncnn handles");
+        assert_true(a->pad_value == no_code[i]);
+    }
+    a->pad_value = 0.1f;
+    assert_non_null(quantize(&f, 0.1f, false));
+    assert_true(a->pad_value == 127);
     close_fixture(&f);
 
     static const struct {

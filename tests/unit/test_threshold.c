@@ -160,7 +160,7 @@ static void test_against_plain(void **unused)
         q8_stats s;
         sample(&s, distribution[i].draw, 500000);
         const int plain = plain_clip(&s.hist, false), ncnn = plain_clip(&s.hist, true);
-        const float got = q8_threshold_kl(&s);
+        const float got = q8_threshold(Q8_METHOD_KL, &s, LEVELS);
         printf("%-26s max %9.5f  threshold %9.5f  bins %d  ncnn2table's %d\n", distribution[i].name,
                (double)s.max, (double)got, plain, ncnn);
         assert_true(got == clip_value(&s, plain));
@@ -178,7 +178,8 @@ static void test_sparse_against_plain(void **unused)
     for (size_t i = 0; i < sizeof(distribution) / sizeof(distribution[0]); i += 2) {
         q8_stats s;
         sample(&s, distribution[i].draw, 8000);
-        assert_true(q8_threshold_kl(&s) == clip_value(&s, plain_clip(&s.hist, false)));
+        assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) ==
+                    clip_value(&s, plain_clip(&s.hist, false)));
         q8_stats_free(&s);
     }
 }
@@ -215,7 +216,7 @@ static void test_safe_answers(void **unused)
     for (size_t i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
         q8_stats s;
         add_values(&s, c[i].x, c[i].n, c[i].times);
-        const float got = q8_threshold_kl(&s);
+        const float got = q8_threshold(Q8_METHOD_KL, &s, LEVELS);
         if (got != c[i].want)
             fail_msg("case %zu: %g, not %g", i, (double)got, (double)c[i].want);
         assert_true(isfinite(127 / got));
@@ -223,7 +224,7 @@ static void test_safe_answers(void **unused)
     }
     q8_stats s;
     assert_int_equal(q8_stats_init(&s, 1, NULL), Q8_OK);
-    assert_true(q8_threshold_kl(&s) == 1); /* nothing seen at all */
+    assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) == 1); /* nothing seen at all */
     q8_stats_free(&s);
 }
 
@@ -241,7 +242,8 @@ static void test_pixels(void **unused)
         const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1};
         q8_stats_add(&s, &view);
     }
-    assert_true(q8_threshold_kl(&s) >= 148 && q8_threshold_kl(&s) <= 151);
+    assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) >= 148 &&
+                q8_threshold(Q8_METHOD_KL, &s, LEVELS) <= 151);
     q8_stats_free(&s);
 }
 
@@ -255,7 +257,7 @@ static void test_one_outlier(void **unused)
     const float x = 1000;
     const q8_view view = {&x, 1, {3, {1, 1, 1}}, 1};
     q8_stats_add(&s, &view);
-    assert_true(q8_threshold_kl(&s) < 64);
+    assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) < 64);
     q8_stats_free(&s);
 }
 
@@ -269,7 +271,7 @@ static void test_tie(void **unused)
     add_values(&s, x, 2, 1);
     s.hist.bin[0] = 1000010000000;
     s.hist.bin[10] = 999990000000;
-    assert_true(q8_threshold_kl(&s) == 0.75f);
+    assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) == 0.75f);
     q8_stats_free(&s);
 }
 
@@ -286,7 +288,7 @@ static void test_scale_invariance(void **unused)
         s.hist.exponent += exponent[i];
         s.min = ldexpf(s.min, exponent[i]);
         s.max = ldexpf(s.max, exponent[i]);
-        threshold[i] = q8_threshold_kl(&s);
+        threshold[i] = q8_threshold(Q8_METHOD_KL, &s, LEVELS);
         q8_stats_free(&s);
     }
     assert_true(threshold[1] == ldexpf(threshold[0], 60));
@@ -310,7 +312,7 @@ static void test_anything(void **unused)
             const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1};
             q8_stats_add(&s, &view);
         }
-        const float got = q8_threshold_kl(&s);
+        const float got = q8_threshold(Q8_METHOD_KL, &s, LEVELS);
         const float absmax = -s.min > s.max ? -s.min : s.max;
         assert_true(got > 0 && isfinite(got) && isfinite(127 / got));
         assert_true(got <= absmax || got == 1e-30f || absmax == 0);
@@ -326,7 +328,7 @@ static void test_speed(void **unused)
     sample(&s, laplace, 500000);
     struct timespec a, b;
     clock_gettime(CLOCK_MONOTONIC, &a);
-    const float threshold = q8_threshold_kl(&s);
+    const float threshold = q8_threshold(Q8_METHOD_KL, &s, LEVELS);
     clock_gettime(CLOCK_MONOTONIC, &b);
     printf("%.2f ms for %d bins (threshold %g)\n",
            (double)(b.tv_sec - a.tv_sec) * 1e3 + (double)(b.tv_nsec - a.tv_nsec) * 1e-6,

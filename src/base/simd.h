@@ -1,0 +1,16 @@
+/** Loops compiled for several x86 levels, the best chosen at load time. */
+#ifndef Q8_BASE_SIMD_H
+#define Q8_BASE_SIMD_H
+
+/* Needs glibc's indirect functions, and those crash at load under gcc's thread sanitizer. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute) &&                       \
+    !defined(__SANITIZE_THREAD__)
+#if __has_attribute(target_clones)
+#define Q8_SIMD_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#endif
+#ifndef Q8_SIMD_CLONES
+#define Q8_SIMD_CLONES
+#endif
+
+#endif

@@ -1,0 +1,167 @@
+/* The second pass over the samples: counting values into bins of a range that is known by now. */
+#include "calib/older_tools.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "calib/loop.h"
+
+/* One thread's own. */
+struct worker {
+    const q8_older_tool_of *what;
+    uint64_t **bin; /* by tensor id; NULL: not wanted */
+};
+
+static int bins_of(q8_compat compat)
+{
+    return compat == Q8_COMPAT_NCNN ? Q8_NCNN_BINS : Q8_ORIGINAL_BINS;
+}
+
+static float absmax_of(const q8_stats *stats)
+{
+    return -stats->min > stats->max ? -stats->min : stats->max;
+}
+
+static bool is_wanted(const q8_older_tool_of *what, int tensor)
+{
+    return what->stats[tensor] && absmax_of(what->stats[tensor]) > 0;
+}
+
+static void count_ncnn(uint64_t *bin, float x, float absmax)
+{
+    const int i = (int)(fabsf(x) / absmax * Q8_NCNN_BINS);
+    if (x != 0)
+        bin[i < Q8_NCNN_BINS ? i : Q8_NCNN_BINS - 1]++;
+}
+
+static void count_original(uint64_t *bin, float x, float absmax)
+{
+    const double from_lowest = (double)x + (double)absmax;
+    const int i = (int)(from_lowest * (Q8_ORIGINAL_BINS / (2 * (double)absmax)));
+    bin[i < Q8_ORIGINAL_BINS ? i : Q8_ORIGINAL_BINS - 1]++;
+}
+
+static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
+{
+    struct worker *w = user;
+    uint64_t *bin = w->bin[tensor];
+    const float absmax = absmax_of(w->what->stats[tensor]);
+    const size_t block = (size_t)view->block, channels = (size_t)view->shape.dim[0];
+    const size_t spatial = q8_shape_spatial(&view->shape);
+    (void)err;
+    for (size_t c = 0; c < channels; c++) {
+        const float *x = view->data + c / block * block * spatial + c % block;
+        for (size_t i = 0; i < spatial; i++) {
+            const float value = x[i * block];
+            if (!(fabsf(value) <= absmax))
+                continue; /* no number */
+            if (w->what->compat == Q8_COMPAT_NCNN)
+                count_ncnn(bin, value, absmax);
+            else
+                count_original(bin, value, absmax);
+        }
+    }
+    return Q8_OK;
+}
+
+static void free_worker(struct worker *w)
+{
+    for (int t = 0; w->bin && t < w->what->graph->n_tensors; t++)
+        free(w->bin[t]);
+    free(w->bin);
+}
+
+static q8_code open_worker(struct worker *w, const q8_older_tool_of *what, q8_err *err)
+{
+    w->what = what;
+    w->bin = calloc((size_t)what->graph->n_tensors + 1, sizeof(*w->bin));
+    if (!w->bin)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < what->graph->n_tensors; t++) {
+        if (!is_wanted(what, t))
+            continue;
+        w->bin[t] = calloc((size_t)bins_of(what->compat), sizeof(*w->bin[t]));
+        if (!w->bin[t])
+            return q8_fail_nomem(err);
+    }
+    return Q8_OK;
+}
+
+/* Adds all workers' counts to the first one's. */
+static void add_up(struct worker *worker, int n)
+{
+    const q8_older_tool_of *what = worker->what;
+    for (int k = 1; k < n; k++)
+        for (int t = 0; t < what->graph->n_tensors; t++)
+            for (int i = 0; worker->bin[t] && i < bins_of(what->compat); i++)
+                worker->bin[t][i] += worker[k].bin[t][i];
+}
+
+static q8_code count(struct worker *worker, int n, const q8_older_tool_of *what, const q8_env *env,
+                     q8_err *err)
+{
+    q8_exec *exec = NULL;
+    size_t used, skipped;
+    void **user = calloc((size_t)n, sizeof(*user));
+    bool *wanted = calloc((size_t)what->graph->n_tensors + 1, sizeof(*wanted));
+    q8_code code = user && wanted ? Q8_OK : q8_fail_nomem(err);
+    for (int i = 0; i < n && !code; i++) {
+        user[i] = &worker[i];
+        code = open_worker(&worker[i], what, err);
+    }
+    for (int t = 0; t < what->graph->n_tensors && !code; t++)
+        wanted[t] = is_wanted(what, t);
+    const q8_exec_opts opts = {.backend = what->backend, .batch = 1, .wanted = wanted};
+    if (!code)
+        code = q8_exec_open(&exec, what->graph, &opts, err);
+    /* What is wrong with the samples was said in the first pass. */
+    q8_env quiet = env ? *env : (q8_env){0};
+    quiet.warn = NULL;
+    const q8_loop loop = {.samples = what->samples,
+                          .exec = exec,
+                          .stage = "histogram",
+                          .worker = user,
+                          .n_workers = n,
+                          .observe = observe};
+    if (!code)
+        code = q8_loop_run(&loop, &quiet, &used, &skipped, err);
+    q8_exec_close(&exec);
+    free(wanted);
+    free(user);
+    return code;
+}
+
+static bool any_wanted(const q8_older_tool_of *what)
+{
+    for (int t = 0; t < what->graph->n_tensors; t++)
+        if (is_wanted(what, t))
+            return true;
+    return false;
+}
+
+q8_code q8_older_tool_thresholds(float *threshold, const q8_older_tool_of *what, const q8_env *env,
+                                 q8_err *err)
+{
+    const int n = q8_loop_workers(what->samples, env);
+    struct worker *worker = calloc((size_t)n, sizeof(*worker));
+    q8_code code = worker ? Q8_OK : q8_fail_nomem(err);
+    for (int t = 0; t < what->graph->n_tensors; t++)
+        if (what->stats[t])
+            threshold[t] = 1;
+    if (!code && any_wanted(what)) {
+        code = count(worker, n, what, env, err);
+        if (!code)
+            add_up(worker, n);
+        for (int t = 0; t < what->graph->n_tensors && !code; t++) {
+            const uint64_t *bin = worker->bin[t];
+            if (bin)
+                threshold[t] = what->compat == Q8_COMPAT_NCNN
+                                   ? q8_threshold_ncnn(bin, absmax_of(what->stats[t]))
+                                   : q8_threshold_original(bin, absmax_of(what->stats[t]));
+        }
+        for (int i = 0; i < n; i++)
+            free_worker(&worker[i]);
+    }
+    free(worker);
+    return code;
+}

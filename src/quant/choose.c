@@ -1,0 +1,114 @@
+#include "quant/choose.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/thread.h"
+#include "calib/threshold.h"
+#include "ops/op.h"
+
+struct choosing {
+    const q8_choice_of *what;
+    float *threshold;
+    atomic_int next; /* tensor */
+};
+
+/* Mean square of a channel's values. */
+static double power_of(const q8_channel_bins *bins)
+{
+    const double count = (double)q8_channel_bins_count(bins);
+    double sum = 0;
+    for (int i = 0; i < Q8_CHANNEL_BINS; i++)
+        if (bins->bin[i]) {
+            const double x =
+                (q8_channel_bins_edge(bins, i) + q8_channel_bins_edge(bins, i + 1)) / 2;
+            sum += bins->bin[i] * x * x;
+        }
+    return count > 0 ? sum / count : 0;
+}
+
+/*
+ * What one output's weights of one input channel make of errors in it: of independent ones the sum
+ * of w^2, of equal ones the square of the sum of w. Rounding errors are independent. Clipping makes
+ * errors of one sign, and where one value is large its neighbours are: half-way between.
+ */
+static void add_weights(q8_channel_cost *cost, const float *weight, int n)
+{
+    double sum = 0, squares = 0;
+    for (int k = 0; k < n; k++) {
+        sum += (double)weight[k];
+        squares += (double)weight[k] * (double)weight[k];
+    }
+    cost->rounding += squares;
+    cost->clipping += (squares + sum * sum) / 2;
+}
+
+/* Adds what errors in the channels cost one reader, relative to its output's power, which is
+ * estimated as if channels were independent. */
+static void add_reader(q8_channel_cost *cost, q8_channel_cost *own, const q8_node *node,
+                       const q8_linear *view, const q8_stats *stats)
+{
+    const size_t kernel = (size_t)view->kernel, row = (size_t)view->inputs * kernel;
+    double power = 0;
+    for (int c = 0; c < stats->channels; c++)
+        own[c] = (q8_channel_cost){0, 0};
+    for (int o = 0; o < view->groups * view->outputs; o++)
+        for (int i = 0; i < view->inputs; i++)
+            add_weights(&own[o / view->outputs * view->inputs + i],
+                        node->weight[0].data + (size_t)o * row + (size_t)i * kernel, view->kernel);
+    for (int c = 0; c < stats->channels; c++)
+        power += own[c].rounding * power_of(&stats->channel_bins[c]);
+    for (int c = 0; c < stats->channels && power > 0; c++) {
+        cost[c].rounding += own[c].rounding / power;
+        cost[c].clipping += own[c].clipping / power;
+    }
+}
+
+static q8_code choose_auto(float *threshold, const q8_choice_of *what, int tensor, int levels,
+                           q8_err *err)
+{
+    const q8_graph *graph = what->graph;
+    const q8_stats *stats = what->stats[tensor];
+    q8_channel_cost *cost = calloc(2 * (size_t)stats->channels, sizeof(*cost));
+    if (!cost)
+        return q8_fail_nomem(err);
+    for (int n = 0; n < graph->n_nodes; n++) {
+        const q8_node *node = graph->node[n];
+        q8_linear view;
+        if (node->n_in == 1 && node->in[0] == tensor && node->op->linear && node->op->set_int8 &&
+            node->op->linear(node, &graph->tensor[tensor].shape, &view) &&
+            view.groups * view.inputs == stats->channels &&
+            node->weight[0].count ==
+                (size_t)stats->channels * (size_t)view.outputs * (size_t)view.kernel)
+            add_reader(cost, cost + stats->channels, node, &view, stats);
+    }
+    *threshold = q8_threshold_auto(stats, cost, levels);
+    free(cost);
+    return Q8_OK;
+}
+
+static q8_code choose(void *user, int worker, q8_err *err)
+{
+    struct choosing *c = user;
+    const q8_choice_of *what = c->what;
+    q8_code code = Q8_OK;
+    (void)worker;
+    for (int t; (t = atomic_fetch_add(&c->next, 1)) < what->graph->n_tensors && !code;) {
+        const int levels = what->levels ? what->levels[t] : Q8_LEVELS_SIGNED;
+        if (!what->stats[t])
+            continue;
+        if (what->method == Q8_METHOD_AUTO)
+            code = choose_auto(&c->threshold[t], what, t, levels, err);
+        else
+            c->threshold[t] = q8_threshold(what->method, what->stats[t], levels);
+    }
+    return code;
+}
+
+q8_code q8_choose_thresholds(float *threshold, const q8_choice_of *what, const q8_env *env,
+                             q8_err *err)
+{
+    struct choosing choosing = {.what = what, .threshold = threshold};
+    const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
+    return q8_parallel(threads, choose, &choosing, err);
+}

@@ -1,0 +1,359 @@
+#include "quant/equalise_error.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "quant/quant.h"
+
+/* --- forwards: power ------------------------------------------------------------------------ */
+
+static int channels_of(const q8_error_model *m, int tensor)
+{
+    return m->graph->tensor[tensor].shape.dim[0];
+}
+
+static double spatial_of(const q8_error_model *m, int tensor)
+{
+    return (double)q8_shape_spatial(&m->graph->tensor[tensor].shape);
+}
+
+static double mean_of(const q8_error_model *m, const double *values, int tensor)
+{
+    const int channels = channels_of(m, tensor);
+    double sum = 0;
+    for (int c = 0; c < channels; c++)
+        sum += values[m->classes->first[tensor] + c];
+    return channels ? sum / channels : 0;
+}
+
+/* Sum of w^2 of an output's weights for one input. */
+static double weight_power(const q8_node *node, const q8_linear *view, int output, int input)
+{
+    const size_t kernel = (size_t)view->kernel;
+    const float *w =
+        node->weight[0].data + ((size_t)output * (size_t)view->inputs + (size_t)input) * kernel;
+    double sum = 0;
+    for (size_t k = 0; k < kernel; k++)
+        sum += (double)w[k] * (double)w[k];
+    return sum;
+}
+
+/* A larger output (a deconvolution's): each of its elements gets a part of the weights. */
+static double part_of_taps(const q8_error_model *m, const q8_node *node)
+{
+    const double part = spatial_of(m, node->in[0]) / spatial_of(m, node->out[0]);
+    return node->op->type[0] == 'D' && part < 1 ? part : 1;
+}
+
+/* The part of an output channel's elements through which changes pass. */
+static double active_part(const q8_error_model *m, q8_node *node, int channel)
+{
+    const q8_activation *act = node->op->activation ? node->op->activation(node) : NULL;
+    const q8_channel_values *values = m->values[channel];
+    if (!act || act->type != Q8_ACT_RELU)
+        return 1;
+    if (!values || values->curve.values == 0)
+        return 0.5;
+    return values->curve.count[Q8_CHANNEL_BINS] / values->curve.values;
+}
+
+/* An averaging layer evens out what differs from element to element. */
+static double averaging_gain(const q8_error_model *m, const q8_node *node)
+{
+    q8_shape in = m->graph->tensor[node->in[0]].shape;
+    if (node->n_in != 1)
+        return 1;
+    const q8_channel_rule rule = node->op->channels(node, &in);
+    const double gain = spatial_of(m, node->out[0]) / spatial_of(m, node->in[0]);
+    return (rule == Q8_CHANNELS_MEAN || rule == Q8_CHANNELS_LINEAR) && gain < 1 ? gain : 1;
+}
+
+static void linear_power(q8_error_model *m, q8_node *node, const q8_linear *view)
+{
+    const double *in = m->power + m->classes->first[node->in[0]];
+    double *out = m->power + m->classes->first[node->out[0]];
+    for (int o = 0; o < view->groups * view->outputs; o++) {
+        const double *from = in + o / view->outputs * view->inputs;
+        double sum = 0;
+        for (int i = 0; i < view->inputs; i++)
+            sum += from[i] * weight_power(node, view, o, i);
+        out[o] =
+            sum * part_of_taps(m, node) * active_part(m, node, m->classes->first[node->out[0]] + o);
+    }
+}
+
+static void node_power(q8_error_model *m, int index)
+{
+    q8_node *node = m->graph->node[index];
+    const q8_channel_node *info = &m->classes->node[index];
+    const int *first = m->classes->first;
+    if (info->role == Q8_ROLE_LINEAR)
+        linear_power(m, node, &info->view);
+    for (int i = 0; i < info->n_moves; i++)
+        m->power[info->move[i].to] += (double)info->move[i].share * m->power[info->move[i].from];
+    if (info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_MOVE)
+        return;
+    for (int k = 0; k < node->n_out; k++)
+        for (int c = 0; c < channels_of(m, node->out[k]); c++) {
+            double *out = &m->power[first[node->out[k]] + c];
+            *out = node->n_in == 0 ? 1 : 0;
+            for (int i = 0; i < node->n_in; i++)
+                *out += info->role == Q8_ROLE_SAME ? m->power[first[node->in[i]] + c]
+                                                   : mean_of(m, m->power, node->in[i]);
+        }
+}
+
+static void observed_power(q8_error_model *m, int tensor)
+{
+    const int first = m->classes->first[tensor];
+    for (int c = first; c < first + channels_of(m, tensor); c++)
+        if (m->values[c])
+            m->power[c] = m->values[c]->power;
+}
+
+/* --- backwards: effect ---------------------------------------------------------------------- */
+
+static bool can_be_int8(const q8_node *node)
+{
+    return node->op->linear && node->op->set_int8 && node->n_in > 0;
+}
+
+/* The square of the sum of an output's weights for one input. */
+static double sum_power(const q8_node *node, const q8_linear *view, int output, int input)
+{
+    const size_t kernel = (size_t)view->kernel;
+    const float *w =
+        node->weight[0].data + ((size_t)output * (size_t)view->inputs + (size_t)input) * kernel;
+    double sum = 0;
+    for (size_t k = 0; k < kernel; k++)
+        sum += (double)w[k];
+    return sum * sum;
+}
+
+/*
+ * Errors of rounding are independent of each other. Those of clipping have one sign, and where one
+ * value is clipped its neighbours tend to be: half-way between independent and equal.
+ */
+static void linear_effect(q8_error_model *m, q8_node *node, const q8_linear *view)
+{
+    const int in = m->classes->first[node->in[0]], out = m->classes->first[node->out[0]];
+    const double part = part_of_taps(m, node);
+    for (int o = 0; o < view->groups * view->outputs; o++) {
+        const double effect = m->effect[out + o] * active_part(m, node, out + o) * part;
+        const int from = in + o / view->outputs * view->inputs;
+        for (int i = 0; i < view->inputs; i++) {
+            const double power = weight_power(node, view, o, i);
+            m->effect[from + i] += effect * power;
+            if (!can_be_int8(node))
+                continue;
+            m->rounding[from + i] += effect * power;
+            m->clipping[from + i] += effect * (power + sum_power(node, view, o, i)) / 2;
+        }
+    }
+}
+
+static void node_effect(q8_error_model *m, int index)
+{
+    q8_node *node = m->graph->node[index];
+    const q8_channel_node *info = &m->classes->node[index];
+    const int *first = m->classes->first;
+    if (info->role == Q8_ROLE_LINEAR)
+        linear_effect(m, node, &info->view);
+    for (int i = 0; i < info->n_moves; i++)
+        m->effect[info->move[i].from] += (double)info->move[i].share * m->effect[info->move[i].to];
+    if (info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_MOVE)
+        return;
+    for (int i = 0; i < node->n_in; i++)
+        for (int c = 0; c < channels_of(m, node->in[i]); c++) {
+            double *effect = &m->effect[first[node->in[i]] + c];
+            if (info->role == Q8_ROLE_SAME)
+                *effect += averaging_gain(m, node) * m->effect[first[node->out[0]] + c];
+            else
+                for (int k = 0; k < node->n_out; k++)
+                    *effect += mean_of(m, m->effect, node->out[k]);
+        }
+}
+
+/* --- the model ------------------------------------------------------------------------------ */
+
+static q8_code add_values(q8_error_model *m, int tensor, const q8_stats *stats,
+                          const q8_quant_opts *opts, q8_arena *arena, q8_err *err)
+{
+    q8_channel_values *values = q8_arena_array(arena, (size_t)stats->channels, sizeof(*values));
+    if (!values)
+        return q8_fail_nomem(err);
+    for (int c = 0; c < stats->channels; c++, values++) {
+        const q8_channel_curve *curve = &values->curve;
+        const double mean = opts->no_bias_correction ? 0 : (double)q8_stats_channel_mean(stats, c);
+        q8_channel_curve_make(&values->curve, &stats->channel_bins[c]);
+        values->absmax = (double)stats->channel_absmax[c];
+        values->power = curve->values > 0 ? curve->square[Q8_CHANNEL_BINS] / curve->values : 0;
+        values->variance = fmax(values->power - mean * mean, 0);
+        m->values[m->classes->first[tensor] + c] = values;
+    }
+    m->steps[tensor] = stats->min >= 0 && !opts->no_shift ? 254 : 127;
+    return Q8_OK;
+}
+
+static q8_code alloc_model(q8_error_model *m, q8_arena *arena, q8_err *err)
+{
+    const size_t n = (size_t)m->classes->n + 1;
+    m->steps = q8_arena_array(arena, (size_t)m->graph->n_tensors + 1, sizeof(*m->steps));
+    m->values = q8_arena_array(arena, n, sizeof(*m->values));
+    m->power = q8_arena_array(arena, n, sizeof(*m->power));
+    m->effect = q8_arena_array(arena, n, sizeof(*m->effect));
+    m->rounding = q8_arena_array(arena, n, sizeof(*m->rounding));
+    m->clipping = q8_arena_array(arena, n, sizeof(*m->clipping));
+    return m->steps && m->values && m->power && m->effect && m->rounding && m->clipping
+               ? Q8_OK
+               : q8_fail_nomem(err);
+}
+
+/* Each output counts alike: errors relative to its power. */
+static void output_effect(q8_error_model *m, int tensor)
+{
+    const int first = m->classes->first[tensor];
+    const double power = mean_of(m, m->power, tensor);
+    for (int c = first; c < first + channels_of(m, tensor); c++)
+        m->effect[c] += power > 0 ? 1 / power : 1;
+}
+
+q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
+                            const q8_channel_classes *classes, const q8_calibration *cal,
+                            const q8_quant_opts *opts, q8_arena *arena, q8_err *err)
+{
+    *model = (q8_error_model){.graph = graph, .classes = classes, .per_layer = opts->per_layer};
+    q8_code code = alloc_model(model, arena, err);
+    for (int t = 0; t < graph->n_tensors && !code; t++)
+        if (cal->stats[t])
+            code = add_values(model, t, cal->stats[t], opts, arena, err);
+    if (code)
+        return code;
+    for (int i = 0; i < graph->n_nodes; i++) {
+        node_power(model, i);
+        for (int k = 0; k < graph->node[i]->n_out; k++)
+            observed_power(model, graph->node[i]->out[k]);
+    }
+    for (int i = 0; i < graph->n_outputs; i++)
+        output_effect(model, graph->output[i]);
+    for (int i = graph->n_nodes - 1; i >= 0; i--)
+        node_effect(model, i);
+    return Q8_OK;
+}
+
+/* --- errors --------------------------------------------------------------------------------- */
+
+static double factor_of(const q8_error_model *m, const float *factor, int channel)
+{
+    return (double)factor[m->classes->of[channel]];
+}
+
+/* At one threshold. */
+static double tensor_error(const q8_error_model *m, int tensor, const float *factor,
+                           double threshold)
+{
+    const int first = m->classes->first[tensor];
+    double sum = 0;
+    for (int c = first; c < first + channels_of(m, tensor); c++) {
+        const q8_curve_errors e = q8_channel_curve_errors(
+            &m->values[c]->curve, threshold / factor_of(m, factor, c), m->steps[tensor]);
+        sum += m->rounding[c] * e.rounding + m->clipping[c] * e.clipping;
+    }
+    return sum;
+}
+
+/* Thresholds from `*threshold` down, by `by` each. @return the least error, with its threshold */
+static double search(const q8_error_model *m, int tensor, const float *factor, int n, double by,
+                     double *threshold)
+{
+    double at = *threshold, least = HUGE_VAL;
+    for (int i = 0; i < n; i++, at *= by) {
+        const double error = tensor_error(m, tensor, factor, at);
+        if (error < least) {
+            least = error;
+            *threshold = at;
+        }
+    }
+    return least;
+}
+
+double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor)
+{
+    const double sqrt_half = 0.70710678118654757, eighth = 0.91700404320467123; /* of an octave */
+    const int first = model->classes->first[tensor];
+    double threshold = 0;
+    for (int c = first; c < first + channels_of(model, tensor); c++)
+        threshold = fmax(threshold, factor_of(model, factor, c) * model->values[c]->absmax);
+    search(model, tensor, factor, 12, sqrt_half, &threshold);
+    threshold /= eighth * eighth * eighth;
+    return search(model, tensor, factor, 7, eighth, &threshold);
+}
+
+/* A row's weights with the factors on: what its scale depends on. */
+struct row {
+    double largest, total; /* of |w| */
+};
+
+static struct row measure_row(const q8_error_model *m, const q8_node *node, const q8_linear *view,
+                              int output, const float *factor)
+{
+    const size_t kernel = (size_t)view->kernel;
+    const int in = m->classes->first[node->in[0]] + output / view->outputs * view->inputs;
+    const float *w = node->weight[0].data + (size_t)output * (size_t)view->inputs * kernel;
+    struct row row = {0, 0};
+    for (int i = 0; i < view->inputs; i++, w += kernel) {
+        float largest = 0, total = 0;
+        for (size_t k = 0; k < kernel; k++) {
+            const float size = fabsf(w[k]);
+            largest = size > largest ? size : largest;
+            total += size;
+        }
+        const double inverse = 1 / factor_of(m, factor, in + i);
+        const double scaled = (double)largest * inverse;
+        row.largest = scaled > row.largest ? scaled : row.largest;
+        row.total += (double)total * inverse;
+    }
+    return row;
+}
+
+/* Error power of an output whose weights are rounded to multiples of `step`. */
+static double row_error(const q8_error_model *m, const q8_node *node, const q8_linear *view,
+                        int output, const float *factor, double step)
+{
+    const int in = m->classes->first[node->in[0]] + output / view->outputs * view->inputs;
+    double sum = 0;
+    for (int i = 0; i < view->inputs; i++) {
+        const double s = factor_of(m, factor, in + i);
+        const double rounded = view->kernel * step * step / 12 * s * s;
+        const double dropped = weight_power(node, view, output, i);
+        sum += (rounded < dropped ? rounded : dropped) * m->values[in + i]->variance;
+    }
+    return sum;
+}
+
+double q8_error_of_weights(const q8_error_model *model, int index, const float *factor)
+{
+    q8_node *node = model->graph->node[index];
+    const q8_linear *view = &model->classes->node[index].view;
+    const int out = model->classes->first[node->out[0]];
+    const int outputs = view->groups * view->outputs;
+    /* Rows that share a scale: their factors on the output side count too. */
+    const int together = model->per_layer                                 ? outputs
+                         : strcmp(node->op->type, "ConvolutionDepthWise") ? 1
+                                                                          : view->outputs;
+    const double limit = (double)q8_quant_sum_limit(node);
+    double sum = 0;
+    for (int o = 0; o < outputs; o += together) {
+        double step = 0;
+        for (int k = o; k < o + together; k++) {
+            const struct row row = measure_row(model, node, view, k, factor);
+            const double s = factor_of(model, factor, out + k);
+            step = fmax(step, s * fmax(row.largest / 127, row.total / limit));
+        }
+        for (int k = o; k < o + together; k++)
+            sum +=
+                model->effect[out + k] * active_part(model, node, out + k) *
+                row_error(model, node, view, k, factor, step / factor_of(model, factor, out + k));
+    }
+    return sum * part_of_taps(model, node);
+}

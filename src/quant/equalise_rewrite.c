@@ -1,0 +1,106 @@
+#include "quant/equalise_rewrite.h"
+
+#include "ops/affine.h"
+#include "ops/rows.h"
+
+static float *own_weight(q8_graph *graph, q8_node *node, int index)
+{
+    float *weight = q8_arena_array(graph->arena, node->weight[index].count + 1, sizeof(*weight));
+    if (weight)
+        node->weight[index].data = weight;
+    return weight;
+}
+
+/* The factors of a tensor's channels, NULL where all are 1. */
+static const float *factors_of(const q8_graph *graph, int tensor)
+{
+    return graph->tensor[tensor].factor;
+}
+
+static double factor_at(const float *factors, int channel)
+{
+    return factors ? (double)factors[channel] : 1;
+}
+
+static q8_code rewrite_linear(q8_graph *graph, q8_node *node, const q8_linear *view, q8_err *err)
+{
+    const float *in = factors_of(graph, node->in[0]), *out = factors_of(graph, node->out[0]);
+    const float *from = node->weight[0].data, *from_bias = node->weight[1].data;
+    const bool has_bias = node->weight[1].count > 0;
+    float *to = own_weight(graph, node, 0);
+    float *bias = has_bias ? own_weight(graph, node, 1) : NULL;
+    if (!to || (has_bias && !bias))
+        return q8_fail_nomem(err);
+    for (int o = 0; o < view->groups * view->outputs; o++) {
+        const int first = o / view->outputs * view->inputs;
+        if (has_bias)
+            bias[o] = (float)((double)from_bias[o] * factor_at(out, o));
+        for (int i = 0; i < view->inputs; i++) {
+            const double f = factor_at(out, o) / factor_at(in, first + i);
+            for (int k = 0; k < view->kernel; k++)
+                *to++ = (float)((double)*from++ * f);
+        }
+    }
+    return Q8_OK;
+}
+
+static q8_code rewrite_affine(q8_graph *graph, q8_node *node, q8_err *err)
+{
+    const float *in = factors_of(graph, node->in[0]), *out = factors_of(graph, node->out[0]);
+    const int channels = graph->tensor[node->in[0]].shape.dim[0];
+    q8_scale_attr *attr = q8_arena_alloc(graph->arena, sizeof(*attr));
+    float *a = q8_arena_array(graph->arena, (size_t)channels, sizeof(*a));
+    float *b = q8_arena_array(graph->arena, (size_t)channels, sizeof(*b));
+    if (!attr || !a || !b)
+        return q8_fail_nomem(err);
+    if (!node->op->as_affine(node, channels, a, b))
+        return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name, "it is not affine any more");
+    for (int c = 0; c < channels; c++) {
+        a[c] = (float)((double)a[c] * factor_at(out, c) / factor_at(in, c));
+        b[c] = (float)((double)b[c] * factor_at(out, c));
+    }
+    *attr = (q8_scale_attr){.scale_data_size = channels, .bias_term = 1};
+    node->op = &q8_op_scale;
+    node->attr = attr;
+    node->weight[0] = (q8_weight){a, (size_t)channels};
+    node->weight[1] = (q8_weight){b, (size_t)channels};
+    node->weight[2] = node->weight[3] = (q8_weight){0};
+    return Q8_OK;
+}
+
+static q8_code set_factors(q8_graph *graph, const q8_channel_classes *classes, const float *factor,
+                           int tensor, q8_err *err)
+{
+    const int channels = graph->tensor[tensor].shape.dim[0];
+    const int *of = classes->of + classes->first[tensor];
+    bool any = false;
+    for (int c = 0; c < channels; c++)
+        any |= factor[of[c]] != 1;
+    if (!any)
+        return Q8_OK;
+    float *own = q8_arena_array(graph->arena, (size_t)channels, sizeof(*own));
+    if (!own)
+        return q8_fail_nomem(err);
+    for (int c = 0; c < channels; c++)
+        own[c] = factor[of[c]];
+    graph->tensor[tensor].factor = own;
+    return Q8_OK;
+}
+
+q8_code q8_equalise_rewrite(q8_graph *graph, const q8_channel_classes *classes, const float *factor,
+                            q8_err *err)
+{
+    q8_code code = Q8_OK;
+    for (int t = 0; t < graph->n_tensors && !code; t++)
+        code = set_factors(graph, classes, factor, t, err);
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
+        q8_node *node = graph->node[i];
+        const q8_channel_node *info = &classes->node[i];
+        const bool absorbs = info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_AFFINE;
+        if (!absorbs || (!factors_of(graph, node->in[0]) && !factors_of(graph, node->out[0])))
+            continue;
+        code = info->role == Q8_ROLE_LINEAR ? rewrite_linear(graph, node, &info->view, err)
+                                            : rewrite_affine(graph, node, err);
+    }
+    return code;
+}

@@ -1,0 +1,301 @@
+/* Which tensors are shifted, and in which direction. */
+#include <math.h>
+
+#include "calib/threshold.h"
+#include "ops/conv.h"
+#include "ops/rows.h"
+#include "quant/quant.h"
+#include "quant/shift_roles.h"
+
+/* Beyond these a shift's products with weights might leave fp32's range. */
+#define MAX_VALUE      1e15
+#define MIN_VALUE      1e-15
+#define MAX_WEIGHT_SUM 1e15
+
+/* Tensors that layers without weights link, so that they can only be shifted alike. */
+struct group {
+    bool blocked;
+    bool has_max;   /* a maximum between them: not to be negated */
+    bool is_padded; /* a reader pads one with zeros: to be negated, so that its code is +127 */
+    bool wanted;    /* an int8 layer reads one */
+    int sums;       /* inputs of sums that read one */
+    int others;     /* sums that make one, and linear layers that read one */
+    int sign;
+};
+
+struct chooser {
+    const q8_graph *graph;
+    const q8_calibration *calibration;
+    q8_shift_role *role;  /* by node */
+    int *parent;          /* by tensor, of a tree whose root stands for the group */
+    struct group *groups; /* by root */
+};
+
+static int root(const struct chooser *c, int tensor)
+{
+    while (c->parent[tensor] != tensor)
+        tensor = c->parent[tensor] = c->parent[c->parent[tensor]];
+    return tensor;
+}
+
+static struct group *group_of(const struct chooser *c, int tensor)
+{
+    return &c->groups[root(c, tensor)];
+}
+
+/* --- groups ----------------------------------------------------------------------------------- */
+
+static void link_all(const struct chooser *c, const q8_node *node)
+{
+    const int first = node->in[0];
+    for (int i = 1; i < node->n_in; i++)
+        c->parent[root(c, node->in[i])] = root(c, first);
+    for (int i = 0; i < node->n_out; i++)
+        c->parent[root(c, node->out[i])] = root(c, first);
+}
+
+static void block_all(const struct chooser *c, const q8_node *node)
+{
+    for (int i = 0; i < node->n_in; i++)
+        group_of(c, node->in[i])->blocked = true;
+    for (int i = 0; i < node->n_out; i++)
+        group_of(c, node->out[i])->blocked = true;
+}
+
+/* Products of weights with a shift stay far inside fp32's range. */
+static bool has_modest_weights(const q8_node *node)
+{
+    double sum = 0;
+    for (size_t i = 0; i < node->weight[0].count; i++)
+        sum += fabs((double)node->weight[0].data[i]);
+    for (size_t i = 0; i < node->weight[1].count; i++)
+        sum += fabs((double)node->weight[1].data[i]);
+    return sum < MAX_WEIGHT_SUM;
+}
+
+/* Only ncnn's two convolutions can be told what to pad with. */
+static bool can_pad_with(const q8_node *node, const q8_linear *view)
+{
+    const bool is = node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise;
+    return is && view->pad_value == 0;
+}
+
+static void visit_affine(const struct chooser *c, const q8_node *node)
+{
+    struct group *in = group_of(c, node->in[0]), *out = group_of(c, node->out[0]);
+    in->others++;
+    if (!has_modest_weights(node))
+        in->blocked = out->blocked = true;
+}
+
+static void visit_linear(const struct chooser *c, const q8_node *node)
+{
+    struct group *in = group_of(c, node->in[0]);
+    q8_linear view = {0};
+    node->op->linear(node, &c->graph->tensor[node->in[0]].shape, &view);
+    if (view.pads && can_pad_with(node, &view))
+        in->is_padded = true;
+    else if (view.pads)
+        in->blocked = true;
+}
+
+static void visit(const struct chooser *c, const q8_node *node, q8_shift_role role)
+{
+    switch (role) {
+    case Q8_SHIFT_BLOCKS:
+        block_all(c, node);
+        break;
+    case Q8_SHIFT_STARTS:
+        for (int i = 0; i < node->n_out; i++)
+            group_of(c, node->out[i])->blocked = true;
+        break;
+    case Q8_SHIFT_LINKS:
+        break;
+    case Q8_SHIFT_LINKS_MAX:
+        group_of(c, node->in[0])->has_max = true;
+        break;
+    case Q8_SHIFT_SUMS:
+        for (int i = 0; i < node->n_in; i++)
+            group_of(c, node->in[i])->sums++;
+        group_of(c, node->out[0])->others++;
+        break;
+    case Q8_SHIFT_AFFINE:
+        visit_affine(c, node);
+        break;
+    case Q8_SHIFT_LINEAR:
+        visit_affine(c, node);
+        visit_linear(c, node);
+        break;
+    }
+}
+
+static bool links(q8_shift_role role)
+{
+    return role == Q8_SHIFT_LINKS || role == Q8_SHIFT_LINKS_MAX;
+}
+
+static void make_groups(const struct chooser *c)
+{
+    const q8_graph *graph = c->graph;
+    for (int t = 0; t < graph->n_tensors; t++)
+        c->parent[t] = t;
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (links(c->role[i]))
+            link_all(c, graph->node[i]);
+    for (int i = 0; i < graph->n_nodes; i++)
+        visit(c, graph->node[i], c->role[i]);
+    for (int i = 0; i < graph->n_outputs; i++)
+        group_of(c, graph->output[i])->blocked = true;
+}
+
+/* --- sums ------------------------------------------------------------------------------------- */
+
+/* An input that nothing else depends on may be shifted by whatever is missing. */
+static int find_balance(const struct chooser *c, const q8_node *sum)
+{
+    for (int i = 0; i < sum->n_in; i++) {
+        const struct group *g = group_of(c, sum->in[i]);
+        if (!g->blocked && !g->has_max && !g->is_padded && g->sums == 1 && g->others == 0)
+            return i;
+    }
+    return Q8_SHIFT_NO_INPUT;
+}
+
+static void choose_balances(const struct chooser *c, int *balance)
+{
+    for (int i = 0; i < c->graph->n_nodes; i++) {
+        balance[i] = Q8_SHIFT_NO_INPUT;
+        if (c->role[i] != Q8_SHIFT_SUMS)
+            continue;
+        balance[i] = find_balance(c, c->graph->node[i]);
+        if (balance[i] == Q8_SHIFT_NO_INPUT)
+            block_all(c, c->graph->node[i]);
+    }
+}
+
+/* --- what is gained --------------------------------------------------------------------------- */
+
+/* Squared error of rounding to steps of `step` up to `top`, to which larger values are clipped. */
+static double error_of(const q8_hist *hist, double top, double step)
+{
+    const double width = ldexp(1.0 / Q8_HIST_BINS, hist->exponent);
+    double error = 0;
+    for (int i = 0; i < Q8_HIST_BINS; i++) {
+        const double x = (i + 0.5) * width, over = x - top;
+        error += (double)hist->bin[i] * (over > 0 ? over * over : step * step / 12);
+    }
+    return error;
+}
+
+static double energy_of(const q8_hist *hist)
+{
+    return error_of(hist, 0, 0);
+}
+
+/* The value up to which `levels` steps serve best. */
+static double best_top(const q8_hist *hist, double max, int levels)
+{
+    enum { CANDIDATES = 64 };
+    double best = max, least = INFINITY;
+    for (int i = CANDIDATES; i > 0; i--) {
+        const double top = max * i / CANDIDATES, error = error_of(hist, top, top / levels);
+        if (error < least) {
+            least = error;
+            best = top;
+        }
+    }
+    return best;
+}
+
+static bool is_member(const struct chooser *c, int tensor, int group)
+{
+    return c->calibration->stats[tensor] && root(c, tensor) == group;
+}
+
+/* The tensors of a group share their range, so one with larger values than the others can cost them
+ * more than the finer steps bring. */
+static bool gains(const struct chooser *c, int group)
+{
+    double common = 0, plain = 0, shifted = 0;
+    for (int t = 0; t < c->graph->n_tensors; t++)
+        if (is_member(c, t, group)) {
+            const q8_stats *s = c->calibration->stats[t];
+            const double top = best_top(&s->hist, s->max, 254);
+            common = top > common ? top : common;
+        }
+    for (int t = 0; t < c->graph->n_tensors; t++)
+        if (is_member(c, t, group)) {
+            const q8_stats *s = c->calibration->stats[t];
+            const double energy = energy_of(&s->hist), top = best_top(&s->hist, s->max, 127);
+            plain += error_of(&s->hist, top, top / 127) / energy;
+            shifted += error_of(&s->hist, common, common / 254) / energy;
+        }
+    return shifted < plain;
+}
+
+static bool is_shiftable(const q8_stats *s)
+{
+    return s->count > 0 && s->hist.not_finite == 0 && s->min >= 0 && s->max <= MAX_VALUE &&
+           s->max >= MIN_VALUE;
+}
+
+static bool is_observed_shiftable(const struct chooser *c, int group)
+{
+    bool any = false;
+    for (int t = 0; t < c->graph->n_tensors; t++)
+        if (is_member(c, t, group)) {
+            any = true;
+            if (!is_shiftable(c->calibration->stats[t]))
+                return false;
+        }
+    return any;
+}
+
+static void choose_sign(const struct chooser *c, int tensor)
+{
+    struct group *g = &c->groups[tensor];
+    if (!g->wanted || g->blocked || (g->has_max && g->is_padded))
+        return;
+    if (is_observed_shiftable(c, tensor) && gains(c, tensor))
+        g->sign = g->is_padded ? -1 : 1;
+}
+
+/* --- the plan --------------------------------------------------------------------------------- */
+
+static void fill_plan(const struct chooser *c, const bool *wanted, q8_shift_plan *plan, int *levels)
+{
+    for (int t = 0; t < c->graph->n_tensors; t++) {
+        plan->tensor[t] = (q8_shift_of){.sign = group_of(c, t)->sign, .group = root(c, t)};
+        if (plan->tensor[t].sign != 0 && wanted[t])
+            levels[t] = Q8_LEVELS_SHIFTED;
+    }
+}
+
+q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
+                        const q8_calibration *calibration, int *levels, q8_err *err)
+{
+    const size_t n_tensors = (size_t)graph->n_tensors + 1, n_nodes = (size_t)graph->n_nodes + 1;
+    struct chooser c = {.graph = graph, .calibration = calibration};
+    bool *wanted = q8_arena_array(graph->arena, n_tensors, sizeof(*wanted));
+    plan->tensor = q8_arena_array(graph->arena, n_tensors, sizeof(*plan->tensor));
+    plan->balance = q8_arena_array(graph->arena, n_nodes, sizeof(*plan->balance));
+    c.role = q8_arena_array(graph->arena, n_nodes, sizeof(*c.role));
+    c.parent = q8_arena_array(graph->arena, n_tensors, sizeof(*c.parent));
+    c.groups = q8_arena_array(graph->arena, n_tensors, sizeof(*c.groups));
+    if (!wanted || !plan->tensor || !plan->balance || !c.role || !c.parent || !c.groups)
+        return q8_fail_nomem(err);
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (!q8_shift_role_of(graph, graph->node[i], &c.role[i]))
+            return q8_fail_nomem(err);
+    make_groups(&c);
+    choose_balances(&c, plan->balance);
+    q8_quant_wanted(graph, wanted);
+    for (int t = 0; t < graph->n_tensors; t++)
+        if (wanted[t])
+            group_of(&c, t)->wanted = true;
+    for (int t = 0; t < graph->n_tensors; t++)
+        if (root(&c, t) == t)
+            choose_sign(&c, t);
+    fill_plan(&c, wanted, plan, levels);
+    return Q8_OK;
+}
