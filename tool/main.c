@@ -56,6 +56,13 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+static double size_of_file(const char *path)
+{
+    struct stat st = {0};
+    stat(path, &st);
+    return (double)st.st_size;
+}
+
 static const char *size_text(double bytes, char *text, size_t size)
 {
     if (bytes >= 1 << 20)
@@ -88,9 +95,7 @@ static void print_summary(const struct options *o, const q8_model *model,
                           const q8_write_result *written, double seconds)
 {
     char before[32], after[32];
-    struct stat st = {0};
-    stat(o->model, &st);
-    size_text((double)st.st_size, before, sizeof(before));
+    size_text(size_of_file(o->model), before, sizeof(before));
     size_text((double)(written->param_bytes + written->bin_bytes), after, sizeof(after));
     if (o->precision != Q8_INT8) {
         printf("%s: %s -> %s, %.2f s\n", o->precision == Q8_FP16 ? "fp16" : "fp32", before, after,
@@ -123,6 +128,7 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
                                  .compat = (q8_compat)o->compat,
                                  .table = o->table,
                                  .per_layer = o->group == 0,
+                                 .weight_bits = (q8_weight_bits)o->weight_bits,
                                  .no_bias_correction = !o->bias_correct,
                                  .no_equalise = !o->equalize,
                                  .no_shift = !o->shift,
@@ -153,6 +159,19 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
         code = q8_write(model, (q8_precision)o->precision, &output, &written, err);
     if (!code && o->json)
         code = q8_write_json(o->json, model, &calibrated, verifies ? &verified : NULL, err);
+    if (!code && o->report) {
+        const q8_report_opts report = {
+            .proto = o->proto,
+            .model = o->model,
+            .calibrated = o->table ? NULL : &calibrated,
+            .verified = verifies ? &verified : NULL,
+            .written = &written,
+            .float_bytes = (uint64_t)size_of_file(o->model),
+            .seconds = now() - start,
+            .pictures = o->n_images > 0 && pictures ? &calib : NULL,
+        };
+        code = q8_report(o->report, model, &report, err);
+    }
     if (!code && !o->quiet)
         print_summary(o, model, &calibrated, &verified, &written, now() - start);
     q8_verify_free(&verified);

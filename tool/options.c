@@ -33,9 +33,10 @@ struct row {
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
 static const char *const resizes[] = {"stretch", "crop", "letterbox", NULL};
-static const char *const methods[] = {"auto", "kl",   "minmax", "percentile",
-                                      "mse",  "aciq", "eq",     NULL};
+static const char *const methods[] = {"mse",        "auto", "kl", "minmax",
+                                      "percentile", "aciq", "eq", NULL};
 static const char *const compats[] = {"none", "original", "ncnn", NULL};
+static const char *const weight_bits[] = {"auto", "8", "6", NULL};
 static const char *const roundings[] = {"nearest", "compensate", NULL};
 static const char *const pixels[] = {"auto", "bgr", "rgb", "gray", NULL};
 static const char *const progresses[] = {"auto", "always", "never", NULL};
@@ -77,10 +78,13 @@ static const struct row rows[] = {
      0, 1},
     {"bias_correct", COUNT, AT(bias_correct), 0, "0|1",
      "take the mean error of rounded weights off the biases (default 1)", NULL, 0, 1},
-    {"method", CHOICE, AT(method), 0, "auto|kl|minmax|percentile|mse|aciq|eq",
-     "how the value at which an activation saturates is chosen (default auto: least estimated "
-     "error in the layers that read it)",
+    {"method", CHOICE, AT(method), 0, "mse|auto|kl|minmax|percentile|aciq|eq",
+     "how the value at which an activation saturates is chosen (default mse: least squared error)",
      methods, 0, 0},
+    {"weight_bits", CHOICE, AT(weight_bits), 0, "auto|8|6",
+     "of 3x3 stride-1 convolutions: 8 within what ncnn's winograd can add up, channel by channel; "
+     "always 8; or 6 as ncnn2table (default auto)",
+     weight_bits, 0, 0},
     {"round", CHOICE, AT(round), 0, "nearest|compensate",
      "weights to the nearest integer, or so that errors cancel on calibration pictures (default "
      "compensate)",
@@ -110,6 +114,10 @@ static const struct row rows[] = {
      0, 0},
     {"json", TEXT, AT(json), 0, "FILE", "write what became of each layer, and all figures", NULL, 0,
      0},
+    {"report", TEXT, AT(report), 0, "FILE.html",
+     "the same and more as one page to look at: histograms, weights, rewrites, pictures as the "
+     "network saw them",
+     NULL, 0, 0},
     {"threads", COUNT, AT(threads), 0, "N", "default: every core", NULL, 1, 1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
@@ -375,6 +383,8 @@ static bool check(struct options *o)
                            "(--precision fp16 or fp32 does not)");
     if (o->precision != Q8_INT8 && (o->table || o->output_table))
         return usage_error("--table and --output_table are for --precision int8");
+    if (o->precision != Q8_INT8 && o->report)
+        return usage_error("--report is for --precision int8");
     if (o->table && o->compat)
         return usage_error("--table and --compat: the scales are either the table's or those of an "
                            "older tool");

@@ -18,14 +18,15 @@ struct options {
     size_t n_images;
     const char *verify[MAX_IMAGES]; /* a number, or sources of pictures */
     size_t n_verify;
-    const char *labels, *json;
+    const char *labels, *json, *report;
     const char *output_param, *output_bin;
     int group, gpu, bias_correct, equalize, shift, requantize;
     int precision; /* q8_precision */
     int method;    /* q8_method */
     int compat;    /* q8_compat */
     const char *table, *output_table;
-    int round; /* 0 nearest, 1 compensate */
+    int round;       /* 0 nearest, 1 compensate */
+    int weight_bits; /* q8_weight_bits */
     int width, height;
     int limit, threads;
     int pixel, resize;

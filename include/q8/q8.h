@@ -136,12 +136,12 @@ Q8_API q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8
 
 /** How the value at which an activation saturates is chosen; docs/accuracy.md says more. */
 typedef enum q8_method {
-    Q8_METHOD_AUTO,       /**< least error as the layers that read it see it */
+    Q8_METHOD_MSE,        /**< least squared error */
+    Q8_METHOD_AUTO,       /**< the same, of each channel as the layers that read it see it */
     Q8_METHOD_KL,         /**< least Kullback-Leibler divergence of the histogram */
     Q8_METHOD_MINMAX,     /**< the largest |x| */
     Q8_METHOD_PERCENTILE, /**< what 99.99 % of the values do not exceed */
-    Q8_METHOD_MSE,        /**< least squared error */
-    Q8_METHOD_ACIQ,       /**< the same, of a Laplace or normal distribution alike */
+    Q8_METHOD_ACIQ,       /**< least squared error of a Laplace or normal distribution alike */
     Q8_METHOD_EQ,         /**< greatest cosine, from half to twice that of kl */
 } q8_method;
 
@@ -151,6 +151,13 @@ typedef enum q8_compat {
     Q8_COMPAT_ORIGINAL, /**< the Python caffe-int8-to-ncnn */
     Q8_COMPAT_NCNN,     /**< ncnn2table's kl and ncnn2int8 */
 } q8_compat;
+
+/** How large int8 weights of 3x3 stride-1 convolutions may be, which ncnn may run as winograd. */
+typedef enum q8_weight_bits {
+    Q8_WEIGHT_BITS_AUTO, /**< 8 bits; channels whose sum could overflow there are scaled down */
+    Q8_WEIGHT_BITS_8,    /**< 8 bits, whatever the sum: only for builds of ncnn without winograd */
+    Q8_WEIGHT_BITS_6,    /**< as ncnn2table has them: 31 / the largest |w| */
+} q8_weight_bits;
 
 /** How weights and activations are quantised. */
 typedef struct q8_quant_opts {
@@ -167,8 +174,9 @@ typedef struct q8_quant_opts {
     bool no_shift;           /**< leave tensors that are never negative as they are */
     bool no_requantise;      /**< every layer's output is float, even if only int8 layers read it */
     bool no_bias_correction; /**< leave the mean error of rounded weights in the outputs */
-    bool per_layer;          /**< one weight scale per layer instead of one per output channel */
-    bool round_nearest;      /**< weights to the nearest integer, whatever the errors add up to */
+    q8_weight_bits weight_bits;
+    bool per_layer;     /**< one weight scale per layer instead of one per output channel */
+    bool round_nearest; /**< weights to the nearest integer, whatever the errors add up to */
     /** Some of these are run through the float and the int8 network side by side, to round weights
      *  and correct biases on what each layer really sees. NULL: from statistics alone. */
     const q8_calib_opts *pictures;
@@ -274,6 +282,34 @@ Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const q8_
 Q8_API q8_code q8_write_json(const char *path, const q8_model *model,
                              const q8_calib_result *calibrated, const q8_verify_result *verified,
                              q8_err *err);
+
+/** What accuracy a model would have with only some of its layers in int8. */
+typedef struct q8_trade_off {
+    double int8_share; /**< of the multiply-adds that layers with weights need, 0 to 1 */
+    double kl;         /**< as in q8_verify_output; NaN: not known */
+    double agreement;  /**< likewise */
+} q8_trade_off;
+
+/** What the report is to tell besides what the model itself knows. Any pointer may be NULL. */
+typedef struct q8_report_opts {
+    const char *proto, *model; /**< the files' names, to be shown */
+    const q8_calib_result *calibrated;
+    const q8_verify_result *verified;
+    const q8_write_result *written;
+    uint64_t float_bytes;          /**< size of the caffemodel; 0: leave it out */
+    double seconds;                /**< what all of it took; 0: leave it out */
+    const q8_calib_opts *pictures; /**< some of these are shown as the network saw them */
+    const q8_trade_off *curve;
+    size_t n_curve;
+} q8_report_opts;
+
+/**
+ * Writes one HTML page, which needs nothing else, with the figures of q8_write_json() and more:
+ * histograms, ranges of weights, what the rewrites did, pictures as the network saw them. The same
+ * model and options give the same bytes.
+ */
+Q8_API q8_code q8_report(const char *path, const q8_model *model, const q8_report_opts *opts,
+                         q8_err *err);
 
 /** A network's structure, to look at: what q8_net_open() made. */
 typedef struct q8_net_tensor {

@@ -90,25 +90,14 @@ static void put_model(q8_json *json, const q8_model *model, const q8_calib_resul
     q8_json_close(json, '}');
 }
 
-static q8_code write_file(const char *path, const q8_buf *text, q8_err *err)
-{
-    q8_replace *replace;
-    q8_code code = q8_replace_open(&replace, err);
-    if (!code)
-        code = q8_replace_add(replace, path, text->data, text->size, err);
-    if (!code)
-        code = q8_replace_commit(replace, err);
-    q8_replace_close(&replace);
-    return code;
-}
-
 q8_code q8_write_json(const char *path, const q8_model *model, const q8_calib_result *calibrated,
                       const q8_verify_result *verified, q8_err *err)
 {
     q8_buf text = {0};
     q8_json json = {.buf = &text};
     put_model(&json, model, calibrated, verified);
-    const q8_code code = text.failed ? q8_fail_nomem(err) : write_file(path, &text, err);
+    const q8_code code =
+        text.failed ? q8_fail_nomem(err) : q8_file_replace(path, text.data, text.size, err);
     q8_buf_free(&text);
     return code;
 }

@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "api/given.h"
-#include "calib/calibrate.h"
+#include "api/model.h"
 #include "calib/threshold.h"
 #include "import/import.h"
 #include "ncnn/ncnn.h"
@@ -17,18 +17,6 @@
 #include "quant/saturate.h"
 #include "quant/shift.h"
 #include "verify/verify.h"
-
-struct q8_model {
-    q8_arena *arena;
-    q8_graph *unsplit; /* float, as it is written in fp32 and fp16 */
-    /* The same with groups split where only that makes them int8; calibration runs it. */
-    q8_graph *graph;
-    q8_graph *int8; /* what quantising made of a copy; NULL before q8_quantize() */
-    q8_caffe_transform transform;
-    q8_calibration calibration; /* holds nothing where no layer can run in int8 */
-    bool calibrated;
-    float *threshold; /* by tensor of `int8` */
-};
 
 const char *q8_version(void)
 {
@@ -184,6 +172,7 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
     if (!exact || !means)
         return q8_fail_nomem(err);
+    model->rewritten = exact;
     if (!code)
         code = find_means(means, cal, graph, opts, err);
     if (!code)
@@ -200,6 +189,7 @@ q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *en
     if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
     model->int8 = NULL; /* a failure leaves no half of one */
+    model->rewritten = NULL;
     /* The older tools know no split groups; tensors of both graphs have the same ids. */
     q8_graph *graph = q8_graph_copy(opts->compat ? model->unsplit : model->graph, model->arena);
     model->threshold =

@@ -1,6 +1,7 @@
 /* q8_net_open(): a network's structure as plain data, to look at. */
 #include <string.h>
 
+#include "api/macs.h"
 #include "api/no_weights.h"
 #include "api/trace.h"
 #include "base/file.h"
@@ -90,19 +91,6 @@ static uint64_t count_params(const q8_node *node)
     return count;
 }
 
-/* At most 2^30 weights at 2^30 positions. */
-static uint64_t count_macs(const q8_node *node, const q8_shape *in, const q8_shape *out)
-{
-    q8_linear view;
-    if (node->op->macs)
-        return (uint64_t)node->op->macs(node, in, out);
-    if (!node->op->linear || !node->op->linear(node, in, &view))
-        return 0;
-    const uint64_t channels = (uint64_t)view.groups * (uint64_t)view.outputs;
-    const uint64_t weights = channels * (uint64_t)view.inputs * (uint64_t)view.kernel;
-    return weights * (q8_shape_count(out) / channels);
-}
-
 static void set_scales(q8_net_layer *layer, const q8_quant *quant)
 {
     layer->in_scale = quant->bottom_scale;
@@ -163,7 +151,7 @@ static q8_code describe_node(const q8_graph *graph, const q8_node *node, q8_net_
         in[i] = graph->tensor[node->in[i]].shape;
     for (int i = 0; i < node->n_out; i++)
         out[i] = graph->tensor[node->out[i]].shape;
-    layer->macs = count_macs(node, in, out);
+    layer->macs = q8_node_macs(node, in, out);
     if (node->quant)
         set_scales(layer, node->quant);
     return Q8_OK;

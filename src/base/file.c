@@ -410,3 +410,15 @@ void q8_replace_close(q8_replace **r)
     free(*r);
     *r = NULL;
 }
+
+q8_code q8_file_replace(const char *path, const void *data, size_t size, q8_err *err)
+{
+    q8_replace *replace;
+    q8_code code = q8_replace_open(&replace, err);
+    if (!code)
+        code = q8_replace_add(replace, path, data, size, err);
+    if (!code)
+        code = q8_replace_commit(replace, err);
+    q8_replace_close(&replace);
+    return code;
+}

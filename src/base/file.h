@@ -30,5 +30,7 @@ const char *q8_replace_temp_path(const q8_replace *r, size_t index);
 /** Renames all. If a rename fails, those done before are put back. */
 q8_code q8_replace_commit(q8_replace *r, q8_err *err);
 void q8_replace_close(q8_replace **r);
+/** All of these for one file. */
+q8_code q8_file_replace(const char *path, const void *data, size_t size, q8_err *err);
 
 #endif

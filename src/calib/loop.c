@@ -70,12 +70,6 @@ static q8_code remember(struct worker *w, size_t index, const q8_err *why, q8_er
     return Q8_OK;
 }
 
-/* The fault is the file's, not ours or the machine's. */
-static bool is_unreadable(q8_code code)
-{
-    return code == Q8_EIO || code == Q8_EFORMAT || code == Q8_EUNSUPPORTED;
-}
-
 static q8_code read_sample(const struct job *job, struct worker *w, size_t index, q8_err *err)
 {
     const q8_samples *samples = job->loop->samples;
@@ -89,7 +83,7 @@ static q8_code do_sample(struct job *job, struct worker *w, size_t index, q8_err
 {
     q8_err why = {0};
     q8_code code = read_sample(job, w, index, &why);
-    if (is_unreadable(code)) {
+    if (q8_sample_unreadable(code)) {
         if (job->loop->strict)
             end_at(job, index);
         return remember(w, index, &why, err);

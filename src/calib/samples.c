@@ -387,3 +387,8 @@ q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, floa
     const struct item *item = &in->item[index];
     return item->tensor ? read_tensor(in, item, out, err) : read_picture(in, item, out, err);
 }
+
+bool q8_sample_unreadable(q8_code code)
+{
+    return code == Q8_EIO || code == Q8_EFORMAT || code == Q8_EUNSUPPORTED;
+}

@@ -40,4 +40,7 @@ int q8_samples_inputs(const q8_samples *samples);
 q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out,
                         q8_err *err);
 
+/** The fault is the file's, not ours or the machine's. */
+bool q8_sample_unreadable(q8_code code);
+
 #endif

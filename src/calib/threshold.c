@@ -11,9 +11,12 @@ enum { FEW_VALUES = 1000 }; /* of which a histogram says too little about where 
 #define MIN_THRESHOLD 1e-30f
 
 static q8_threshold_method *const methods[] = {
-    [Q8_METHOD_AUTO] = q8_clip_mse,      [Q8_METHOD_KL] = q8_clip_kl,
-    [Q8_METHOD_MINMAX] = q8_clip_minmax, [Q8_METHOD_PERCENTILE] = q8_clip_percentile,
-    [Q8_METHOD_MSE] = q8_clip_mse,       [Q8_METHOD_ACIQ] = q8_clip_aciq,
+    [Q8_METHOD_MSE] = q8_clip_mse,
+    [Q8_METHOD_AUTO] = q8_clip_mse,
+    [Q8_METHOD_KL] = q8_clip_kl,
+    [Q8_METHOD_MINMAX] = q8_clip_minmax,
+    [Q8_METHOD_PERCENTILE] = q8_clip_percentile,
+    [Q8_METHOD_ACIQ] = q8_clip_aciq,
     [Q8_METHOD_EQ] = q8_clip_eq,
 };
 
@@ -56,7 +59,7 @@ float q8_threshold(q8_method method, const q8_stats *stats, int levels)
     return checked(stats, &span, ldexp(bins, stats->hist.exponent - 12));
 }
 
-float q8_threshold_auto(const q8_stats *stats, const q8_channel_cost *cost, int levels)
+float q8_threshold_auto(const q8_stats *stats, const double *cost, int levels)
 {
     q8_span span;
     if (!span_of(stats, &span))

@@ -18,16 +18,11 @@ enum { Q8_LEVELS_SIGNED = 128, Q8_LEVELS_SHIFTED = 255 };
  */
 float q8_threshold(q8_method method, const q8_stats *stats, int levels);
 
-/** What the squares of a channel's errors are multiplied by. */
-typedef struct q8_channel_cost {
-    double rounding, clipping;
-} q8_channel_cost;
-
 /**
  * The threshold of ::Q8_METHOD_AUTO, with q8_threshold()'s promises; that one, which knows nothing
  * of the channels' costs, gives ::Q8_METHOD_MSE's instead.
- * @param cost by channel
+ * @param cost by channel: what the squares of its errors are multiplied by
  */
-float q8_threshold_auto(const q8_stats *stats, const q8_channel_cost *cost, int levels);
+float q8_threshold_auto(const q8_stats *stats, const double *cost, int levels);
 
 #endif

@@ -22,7 +22,7 @@ q8_threshold_method q8_clip_kl, q8_clip_minmax, q8_clip_percentile, q8_clip_mse,
     q8_clip_eq;
 
 /** The same from channels' bins, not in bins but as a value. */
-double q8_clip_auto(const q8_stats *stats, double absmax, const q8_channel_cost *cost, int levels);
+double q8_clip_auto(const q8_stats *stats, double absmax, const double *cost, int levels);
 
 /** Thresholds to try are this far apart, 2^(-1/32): errors are flat around their least. */
 #define Q8_CLIP_FINER 0.9785720620877001

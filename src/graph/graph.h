@@ -50,6 +50,8 @@ typedef struct q8_quant {
     const signed char *weight; /**< same order and count as the node's weight 0 */
     const float *weight_scales;
     size_t n_weight_scales; /**< as stored: num_output, or group for depthwise, or 1 */
+    int weight_limit;       /**< of |w_q|; 0: not known, as of a network that was read */
+    long long sum_limit;    /**< of an output channel's sum of |w_q| */
     float bottom_scale;
     float top_scale; /**< 0: the output stays float */
 } q8_quant;

@@ -18,8 +18,8 @@ q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param
                      q8_arena *arena, q8_err *err);
 
 /** Writes all files as one step (base/file.h) after reading the temporary pair of param and bin
- *  back and comparing it with `graph`. `graph` is changed: splits and rank restores are inserted, and in the float
- *  precisions its int8 nodes give way to float ones. */
+ *  back and comparing it with `graph`. `graph` is changed: splits and rank restores are inserted,
+ * and in the float precisions its int8 nodes give way to float ones. */
 q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const q8_output *output,
                       q8_write_result *result, q8_err *err);
 

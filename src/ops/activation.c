@@ -48,9 +48,24 @@ float q8_activate(const q8_activation *act, float x)
     return x;
 }
 
+/* Kept apart so that it becomes vector code; the bounds are floats, so this is what clip() gives.
+ */
+static void clip_array(float *x, size_t count, float min, float max)
+{
+    for (size_t i = 0; i < count; i++) {
+        const float above = x[i] < min ? min : x[i];
+        x[i] = above > max ? max : above;
+    }
+}
+
 void q8_activate_array(const q8_activation *act, float *x, size_t count)
 {
-    if (act->type != Q8_ACT_NONE)
+    if (act->type == Q8_ACT_CLIP && act->params.v[0] <= act->params.v[1])
+        clip_array(x, count, act->params.v[0], act->params.v[1]);
+    else if (act->type == Q8_ACT_RELU)
+        for (size_t i = 0; i < count; i++)
+            x[i] = x[i] < 0 ? 0 : x[i];
+    else if (act->type != Q8_ACT_NONE)
         for (size_t i = 0; i < count; i++)
             x[i] = q8_activate(act, x[i]);
 }

@@ -42,9 +42,14 @@ static bool all_moderate(const float *x, size_t n)
     return true;
 }
 
-static bool takes_factors(const q8_activation *act)
+/* The activation passes factors on. */
+static bool passes_factors(q8_node *node, const bool *bounded)
 {
-    return act->type == Q8_ACT_NONE || act->type == Q8_ACT_RELU || act->type == Q8_ACT_LEAKY;
+    const q8_activation *act = node->op->activation ? node->op->activation(node) : NULL;
+    if (!act || act->type == Q8_ACT_NONE || act->type == Q8_ACT_RELU || act->type == Q8_ACT_LEAKY)
+        return true;
+    return act->type == Q8_ACT_CLIP && bounded && bounded[node->out[0]] && act->params.v[0] == 0 &&
+           act->params.v[1] > 0;
 }
 
 static bool is_linear(const q8_graph *graph, q8_node *node, q8_linear *view)
@@ -54,9 +59,7 @@ static bool is_linear(const q8_graph *graph, q8_node *node, q8_linear *view)
         return false;
     const long long inputs = (long long)view->groups * view->inputs;
     const long long outputs = (long long)view->groups * view->outputs;
-    const q8_activation *act = node->op->activation ? node->op->activation(node) : NULL;
-    return (!view->pads || view->pad_value == 0) && (!act || takes_factors(act)) &&
-           inputs == channels_of(graph, node->in[0]) &&
+    return (!view->pads || view->pad_value == 0) && inputs == channels_of(graph, node->in[0]) &&
            outputs == channels_of(graph, node->out[0]) &&
            node->weight[0].count == (size_t)outputs * (size_t)view->inputs * (size_t)view->kernel &&
            all_moderate(node->weight[0].data, node->weight[0].count) &&
@@ -241,11 +244,14 @@ done:
 }
 
 static q8_code link_node(q8_channel_classes *classes, const q8_graph *graph, int index,
-                         q8_arena *arena, q8_err *err)
+                         const bool *bounded, q8_arena *arena, q8_err *err)
 {
-    const q8_node *node = graph->node[index];
+    q8_node *node = graph->node[index];
     switch (classes->node[index].role) {
     case Q8_ROLE_LINEAR:
+        if (!passes_factors(node, bounded))
+            pin(classes, graph, node->out[0]);
+        return Q8_OK;
     case Q8_ROLE_AFFINE:
         return Q8_OK;
     case Q8_ROLE_MOVE:
@@ -295,8 +301,8 @@ static q8_code number_channels(q8_channel_classes *classes, const q8_graph *grap
     return Q8_OK;
 }
 
-q8_code q8_channel_classes_find(q8_channel_classes *classes, const q8_graph *graph, q8_arena *arena,
-                                q8_err *err)
+q8_code q8_channel_classes_find(q8_channel_classes *classes, const q8_graph *graph,
+                                const bool *bounded, q8_arena *arena, q8_err *err)
 {
     *classes = (q8_channel_classes){0};
     q8_channel_node *info = q8_arena_array(arena, (size_t)graph->n_nodes + 1, sizeof(*info));
@@ -307,7 +313,7 @@ q8_code q8_channel_classes_find(q8_channel_classes *classes, const q8_graph *gra
     for (int i = 0; i < graph->n_nodes && !code; i++)
         code = find_role(&info[i], graph, graph->node[i], arena, err);
     for (int i = 0; i < graph->n_nodes && !code; i++)
-        code = link_node(classes, graph, i, arena, err);
+        code = link_node(classes, graph, i, bounded, arena, err);
     if (code)
         return code;
     for (int i = 0; i < graph->n_outputs; i++)

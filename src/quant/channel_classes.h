@@ -38,9 +38,13 @@ typedef struct q8_channel_classes {
     bool *pinned;          /**< by class: the factor must be 1 */
 } q8_channel_classes;
 
-/** From `arena`. */
-q8_code q8_channel_classes_find(q8_channel_classes *classes, const q8_graph *graph, q8_arena *arena,
-                                q8_err *err);
+/**
+ * @param bounded by tensor: factors will raise no value above the largest of its tensor, so that
+ *   clipping at an upper bound stays what it is. NULL: none
+ * @param arena keeps the result
+ */
+q8_code q8_channel_classes_find(q8_channel_classes *classes, const q8_graph *graph,
+                                const bool *bounded, q8_arena *arena, q8_err *err);
 
 /** Union-find over numbers: the number that stands for i's set. `of` starts as of[i] = i. */
 int q8_set_find(int *of, int i);

@@ -27,41 +27,23 @@ static double power_of(const q8_channel_bins *bins)
     return count > 0 ? sum / count : 0;
 }
 
-/*
- * What one output's weights of one input channel make of errors in it: of independent ones the sum
- * of w^2, of equal ones the square of the sum of w. Rounding errors are independent. Clipping makes
- * errors of one sign, and where one value is large its neighbours are: half-way between.
- */
-static void add_weights(q8_channel_cost *cost, const float *weight, int n)
+/* What errors in each channel cost one reader: the sum of the squares of the weights that they are
+ * multiplied by, relative to the power of its output, estimated as if channels were independent. */
+static void add_reader(double *cost, double *own, const q8_node *node, const q8_linear *view,
+                       const q8_stats *stats)
 {
-    double sum = 0, squares = 0;
-    for (int k = 0; k < n; k++) {
-        sum += (double)weight[k];
-        squares += (double)weight[k] * (double)weight[k];
-    }
-    cost->rounding += squares;
-    cost->clipping += (squares + sum * sum) / 2;
-}
-
-/* Adds what errors in the channels cost one reader, relative to its output's power, which is
- * estimated as if channels were independent. */
-static void add_reader(q8_channel_cost *cost, q8_channel_cost *own, const q8_node *node,
-                       const q8_linear *view, const q8_stats *stats)
-{
-    const size_t kernel = (size_t)view->kernel, row = (size_t)view->inputs * kernel;
+    const float *weight = node->weight[0].data;
     double power = 0;
     for (int c = 0; c < stats->channels; c++)
-        own[c] = (q8_channel_cost){0, 0};
+        own[c] = 0;
     for (int o = 0; o < view->groups * view->outputs; o++)
         for (int i = 0; i < view->inputs; i++)
-            add_weights(&own[o / view->outputs * view->inputs + i],
-                        node->weight[0].data + (size_t)o * row + (size_t)i * kernel, view->kernel);
+            for (int k = 0; k < view->kernel; k++, weight++)
+                own[o / view->outputs * view->inputs + i] += (double)*weight * (double)*weight;
     for (int c = 0; c < stats->channels; c++)
-        power += own[c].rounding * power_of(&stats->channel_bins[c]);
-    for (int c = 0; c < stats->channels && power > 0; c++) {
-        cost[c].rounding += own[c].rounding / power;
-        cost[c].clipping += own[c].clipping / power;
-    }
+        power += own[c] * power_of(&stats->channel_bins[c]);
+    for (int c = 0; c < stats->channels && power > 0; c++)
+        cost[c] += own[c] / power;
 }
 
 static q8_code choose_auto(float *threshold, const q8_choice_of *what, int tensor, int levels,
@@ -69,7 +51,7 @@ static q8_code choose_auto(float *threshold, const q8_choice_of *what, int tenso
 {
     const q8_graph *graph = what->graph;
     const q8_stats *stats = what->stats[tensor];
-    q8_channel_cost *cost = calloc(2 * (size_t)stats->channels, sizeof(*cost));
+    double *cost = calloc(2 * (size_t)stats->channels, sizeof(*cost));
     if (!cost)
         return q8_fail_nomem(err);
     for (int n = 0; n < graph->n_nodes; n++) {

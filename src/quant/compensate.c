@@ -12,12 +12,12 @@
 enum {
     MOST_COLUMNS = 1152, /* of a block of weights that are rounded together: 128 channels of 3x3 */
     MOST_ROWS = 8192,
-    ROWS_PER_COLUMN = 8, /* sampled, at most */
+    ROWS_PER_COLUMN = 4, /* sampled, at most */
     FEWEST_ROWS_PER_COLUMN = 2,
 };
 
 /* Of the mean of the moments' diagonal. */
-#define DAMPING 0.01f
+#define DAMPING 0.1f
 
 /* Weights of one group that are rounded together: inputs [first, first + n) of each output's. */
 struct block {
@@ -30,6 +30,8 @@ struct block {
     int rows, stride;
     float *exact, *coded; /* rows x stride */
     float *own, *cross;   /* stride x stride */
+    float *factor;        /* the same, or NULL where there is none */
+    float damping;
     long long limit;
     const signed char *before;
     signed char *weight; /* of the whole layer */
@@ -69,40 +71,50 @@ static q8_code round_outputs(void *user, int worker, q8_err *err)
 {
     (void)worker;
     struct block *b = user;
-    float mean = 0;
-    for (int i = 0; i < b->n; i++)
-        mean += b->own[(size_t)i * (size_t)b->stride + (size_t)i] / (float)b->n;
     const q8_rounding rounding = {.n = b->n,
                                   .stride = b->stride,
                                   .own = b->own,
                                   .cross = b->cross,
-                                  .damping = DAMPING * mean};
+                                  .factor = b->factor,
+                                  .damping = b->damping,
+                                  .weight_limit = b->node->quant->weight_limit,
+                                  .sum_limit = b->limit};
     const q8_quant *quant = b->node->quant;
     const size_t per_scale =
         (size_t)b->view->groups * (size_t)b->view->outputs / quant->n_weight_scales;
-    float *work = malloc((size_t)b->stride * sizeof(*work));
+    float *work = malloc(2 * (size_t)b->stride * sizeof(*work));
     if (!work)
         return q8_fail_nomem(err);
     for (int o; (o = atomic_fetch_add(&b->next, 1)) < b->view->outputs;) {
         const size_t output = (size_t)b->group * (size_t)b->view->outputs + (size_t)o;
         const size_t at = output * row_size(b->view) + (size_t)b->first;
         q8_round_compensated(&rounding, b->node->weight[0].data + at,
-                             quant->weight_scales[output / per_scale], b->limit, b->weight + at,
-                             work);
+                             quant->weight_scales[output / per_scale], b->weight + at, work);
     }
     free(work);
     return Q8_OK;
 }
 
+static float mean_of_diagonal(const struct block *b)
+{
+    float mean = 0;
+    for (int i = 0; i < b->n; i++)
+        mean += b->own[(size_t)i * ((size_t)b->stride + 1)] / (float)b->n;
+    return mean;
+}
+
 static q8_code round_block(struct block *b, float *row, int threads, q8_err *err)
 {
+    float *factor = row + row_size(b->view);
     memset(b->exact, 0, (size_t)b->rows * (size_t)b->stride * sizeof(float));
     memset(b->coded, 0, (size_t)b->rows * (size_t)b->stride * sizeof(float));
     gather(b, b->inputs->exact, row, b->exact);
     gather(b, b->inputs->coded, row, b->coded);
     q8_code code = q8_moments(b->coded, b->coded, b->rows, b->n, b->own, threads, err);
     if (!code)
-        code = q8_moments(b->coded, b->exact, b->rows, b->n, b->cross, threads, err);
+        code = q8_moments(b->exact, b->coded, b->rows, b->n, b->cross, threads, err);
+    b->damping = DAMPING * mean_of_diagonal(b);
+    b->factor = q8_factorise(factor, b->own, b->n, b->stride, b->damping) ? factor : NULL;
     atomic_init(&b->next, 0);
     return code ? code : q8_parallel(threads, round_outputs, b, err);
 }
@@ -111,7 +123,7 @@ static q8_code round_blocks(struct block *b, int threads, q8_err *err)
 {
     const size_t n = row_size(b->view), stride = (size_t)b->stride;
     const size_t samples = (size_t)b->rows * stride;
-    float *memory = malloc((2 * samples + 2 * stride * stride + n) * sizeof(*memory));
+    float *memory = malloc((2 * samples + 3 * stride * stride + n) * sizeof(*memory));
     if (!memory)
         return q8_fail_nomem(err);
     b->exact = memory;
@@ -152,7 +164,7 @@ q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_in
     if (b.rows < FEWEST_ROWS_PER_COLUMN * b.n)
         return Q8_OK;
     /* Blocks share what the outputs' sums may be. */
-    b.limit = q8_quant_sum_limit(node) / (long long)blocks;
+    b.limit = node->quant->sum_limit / (long long)blocks;
     q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
     b.weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
     if (!quant || !b.weight)

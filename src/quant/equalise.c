@@ -132,10 +132,16 @@ static bool is_observed(const struct equaliser *e, int group)
 static q8_code open_equaliser(struct equaliser *e, const q8_quant_opts *opts, q8_arena *arena,
                               q8_err *err)
 {
-    q8_code code = q8_channel_classes_find(&e->classes, e->graph, arena, err);
+    const size_t tensors = (size_t)e->graph->n_tensors + 1;
+    bool *observed = q8_arena_array(arena, tensors, sizeof(*observed));
+    if (!observed)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < e->graph->n_tensors; t++)
+        observed[t] = e->cal->stats[t] != NULL;
+    q8_code code = q8_channel_classes_find(&e->classes, e->graph, observed, arena, err);
     if (code || e->classes.n == 0)
         return code;
-    const size_t tensors = (size_t)e->graph->n_tensors + 1, classes = (size_t)e->classes.n;
+    const size_t classes = (size_t)e->classes.n;
     int *first_tensor = q8_arena_array(arena, classes, sizeof(*first_tensor));
     e->group = q8_arena_array(arena, tensors, sizeof(*e->group));
     e->size = q8_arena_array(arena, classes, sizeof(*e->size));
@@ -146,7 +152,7 @@ static q8_code open_equaliser(struct equaliser *e, const q8_quant_opts *opts, q8
         e->factor[i] = 1;
     find_groups(e, first_tensor);
     for (int t = 0; t < e->graph->n_tensors; t++)
-        if (e->cal->stats[t])
+        if (observed[t])
             find_size(e, t);
     return q8_error_model_make(&e->model, e->graph, &e->classes, e->cal, opts, arena, err);
 }
@@ -155,7 +161,7 @@ q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_quant_o
                           q8_err *err)
 {
     struct equaliser e = {.graph = graph, .cal = cal};
-    if (!cal->stats)
+    if (cal->n_tensors == 0) /* no int8 layer */
         return Q8_OK;
     q8_arena *arena = q8_arena_open();
     if (!arena)

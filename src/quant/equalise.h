@@ -12,7 +12,9 @@
  * Multiplies channels of activations by factors from 1 to ::Q8_MOST_FACTOR in what makes them and
  * divides by those in what reads them: the network's function stays the same up to fp32's
  * rounding. Factors bring the largest |x| of small channels nearer to that of the tensor's largest,
- * and are kept only where the estimated error of the int8 network falls.
+ * and are kept only where the estimated error of the int8 network falls. No value that was seen
+ * comes to be larger than its tensor's largest; so an upper bound (ReLU6) stays where it is, and
+ * what exceeds all that was seen in a channel may meet it sooner.
  *
  * Sets the factor of the tensors' channels. No other rewrite must have set one before.
  * @param cal statistics of `graph`; become those of the rewritten network

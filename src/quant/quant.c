@@ -57,12 +57,16 @@ static const q8_conv_attr *convolution(const q8_node *node)
 
 /* ncnn runs a ConvolutionDepthWise of larger groups as one Convolution per group, so the winograd
  * bound holds there too. */
-long long q8_quant_sum_limit(const q8_node *node)
+static bool may_be_winograd(const q8_node *node)
 {
     const q8_conv_attr *a = convolution(node);
-    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
-                          a->stride_h == 1 && a->dilation_w == 1 && a->dilation_h == 1;
-    return winograd ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
+    return a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 && a->stride_h == 1 &&
+           a->dilation_w == 1 && a->dilation_h == 1;
+}
+
+long long q8_quant_sum_limit(const q8_node *node)
+{
+    return may_be_winograd(node) ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
 }
 
 /* The largest |x|; infinity or NaN if one of them is. As integers, of which loops become vector
@@ -133,18 +137,18 @@ static float fit_sum(const struct unit *u, float scale, long long limit)
 }
 
 /* 0: no scale serves. */
-static float weight_scale(const struct unit *u, float bottom_scale, long long limit)
+static float weight_scale(const struct unit *u, float bottom_scale, const q8_quant *limits)
 {
     const float absmax = absmax_of(u->weight, u->rows * u->row_size);
     if (absmax == 0)
         return 1; /* any will do, but 0 gives NaN in one of ncnn's depthwise kernels */
     /* Weights so small that the limits apply can only yield values near 0. */
-    float scale = 127 / absmax;
+    float scale = (float)limits->weight_limit / absmax;
     if (scale > MAX_SCALE / bottom_scale)
         scale = MAX_SCALE / bottom_scale;
     if (scale > MAX_SCALE)
         scale = MAX_SCALE;
-    scale = fit_sum(u, scale, limit);
+    scale = fit_sum(u, scale, limits->sum_limit);
     return scale * bottom_scale >= MIN_SCALE ? scale : 0;
 }
 
@@ -222,24 +226,32 @@ struct making {
     float bottom_scale;
     const float *weight_scales; /* NULL: to be chosen */
     bool per_layer;
+    q8_weight_bits weight_bits;
 };
+
+static void set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits)
+{
+    const bool six = bits == Q8_WEIGHT_BITS_6 && may_be_winograd(node);
+    quant->weight_limit = six ? 31 : 127;
+    quant->sum_limit = bits == Q8_WEIGHT_BITS_AUTO ? q8_quant_sum_limit(node) : Q8_INT32_SUM;
+}
 
 static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
                              const struct making *how, q8_err *err)
 {
     const struct plan plan = plan_scales(node, view, how->per_layer);
-    const long long limit = q8_quant_sum_limit(node);
     q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
     float *scales = q8_arena_array(graph->arena, plan.scales, sizeof(*scales));
     signed char *weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
     if (!quant || !scales || !weight)
         return q8_fail_nomem(err);
+    set_limits(quant, node, how->weight_bits);
     const size_t unit_size = plan.unit.rows * plan.unit.row_size;
     for (size_t i = 0; i < plan.units; i++) {
         struct unit u = plan.unit;
         u.weight += i * unit_size;
         scales[i] =
-            how->weight_scales ? how->weight_scales[i] : weight_scale(&u, how->bottom_scale, limit);
+            how->weight_scales ? how->weight_scales[i] : weight_scale(&u, how->bottom_scale, quant);
         if (scales[i] == 0 && !how->weight_scales) {
             node->float_reason = "its values are too large";
             return Q8_OK;
@@ -307,7 +319,9 @@ q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quan
         if (code || view.groups == 0)
             continue;
         const float t = threshold[node->in[0]];
-        const struct making how = {.bottom_scale = 127 / t, .per_layer = opts->per_layer};
+        const struct making how = {.bottom_scale = 127 / t,
+                                   .per_layer = opts->per_layer,
+                                   .weight_bits = opts->weight_bits};
         node->float_reason = reason_for_float(node, &view, t);
         if (!node->float_reason)
             code = quantize_node(graph, node, &view, &how, err);

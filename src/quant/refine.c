@@ -1,9 +1,12 @@
 #include "quant/refine.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buffers.h"
+#include "base/simd.h"
 #include "base/thread.h"
 #include "exec/node.h"
 #include "ops/activation.h"
@@ -12,7 +15,7 @@
 #include "quant/compensate.h"
 #include "quant/quant.h"
 
-enum { MOST_PICTURES = 32, FEWEST_PICTURES = 4 };
+enum { MOST_PICTURES = 16, FEWEST_PICTURES = 4 };
 
 /* Bytes that values may take. */
 static const size_t MEMORY = (size_t)256 << 20;
@@ -31,7 +34,7 @@ struct refine {
     int threads;
     int n;               /* pictures */
     struct value *value; /* by tensor */
-    int next_input;
+    q8_buffers buffers;
     q8_err *err;
 };
 
@@ -40,16 +43,16 @@ static size_t count_of(const struct refine *r, int tensor)
     return q8_shape_count(&r->graph->tensor[tensor].shape);
 }
 
-static float *new_values(const struct refine *r, int tensor)
+static float *new_values(struct refine *r, int tensor)
 {
-    return malloc(count_of(r, tensor) * (size_t)r->n * sizeof(float));
+    return q8_buffers_take(&r->buffers, count_of(r, tensor) * (size_t)r->n * sizeof(float));
 }
 
-static void free_value(struct value *v)
+static void free_value(struct refine *r, struct value *v)
 {
     if (v->int8 != v->exact)
-        free(v->int8);
-    free(v->exact);
+        q8_buffers_give(&r->buffers, v->int8);
+    q8_buffers_give(&r->buffers, v->exact);
     v->exact = v->int8 = NULL;
 }
 
@@ -91,18 +94,57 @@ static int pictures_that_fit(const struct refine *r)
     return (int)(n < samples ? n : samples);
 }
 
-static q8_code read_input(struct refine *r, const q8_node *node)
+/* One sample's part of every input, as picture `at`. */
+static q8_code read_sample(struct refine *r, size_t sample, int at, q8_err *err)
 {
-    struct value *v = &r->value[node->out[0]];
-    v->exact = v->int8 = new_values(r, node->out[0]);
-    if (!v->exact)
-        return q8_fail_nomem(r->err);
-    const size_t samples = q8_samples_count(r->opts->samples), count = count_of(r, node->out[0]);
     q8_code code = Q8_OK;
-    for (int i = 0; i < r->n && !code; i++)
-        code = q8_samples_read(r->opts->samples, samples * (size_t)i / (size_t)r->n, r->next_input,
-                               v->exact + (size_t)i * count, r->err);
-    r->next_input++;
+    int input = 0;
+    for (int i = 0; i < r->graph->n_nodes && !code; i++) {
+        const q8_node *node = r->graph->node[i];
+        if (node->op == &q8_op_input)
+            code = q8_samples_read(
+                r->opts->samples, sample, input++,
+                r->value[node->out[0]].exact + (size_t)at * count_of(r, node->out[0]), err);
+    }
+    return code;
+}
+
+/* As picture `at`, the first readable one of the samples from `begin` to `end`. */
+static q8_code read_one_of(struct refine *r, size_t begin, size_t end, int at, bool *found)
+{
+    *found = false;
+    for (size_t i = begin; i < end && !*found; i++) {
+        q8_err why = {0};
+        const q8_code code = read_sample(r, i, at, &why);
+        if (code && !q8_sample_unreadable(code)) {
+            *r->err = why;
+            return code;
+        }
+        *found = code == Q8_OK;
+    }
+    return Q8_OK;
+}
+
+/* Evenly spaced ones; those that cannot be read have been reported when they were calibrated on. */
+static q8_code read_samples(struct refine *r)
+{
+    const size_t samples = q8_samples_count(r->opts->samples), wanted = (size_t)r->n;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < r->graph->n_nodes; i++) {
+        const q8_node *node = r->graph->node[i];
+        if (node->op != &q8_op_input)
+            continue;
+        struct value *v = &r->value[node->out[0]];
+        v->exact = v->int8 = new_values(r, node->out[0]);
+        if (!v->exact)
+            return q8_fail_nomem(r->err);
+    }
+    r->n = 0;
+    for (size_t i = 0; i < wanted && !code; i++) {
+        bool found;
+        code = read_one_of(r, samples * i / wanted, samples * (i + 1) / wanted, r->n, &found);
+        r->n += found;
+    }
     return code;
 }
 
@@ -168,55 +210,120 @@ static bool dequantise(q8_arena *arena, q8_node *bare_node, const q8_quant *quan
     return weight != NULL;
 }
 
-/* What the layer's input codes stand for. */
-static float *code_inputs(const struct refine *r, const q8_node *node)
-{
-    const size_t count = count_of(r, node->in[0]) * (size_t)r->n;
-    const float scale = node->quant->bottom_scale;
-    float *coded = malloc(count * sizeof(*coded));
-    if (!coded)
-        return NULL;
-    q8_int8_codes(r->value[node->in[0]].int8, scale, count, coded);
-    for (size_t i = 0; i < count; i++)
-        coded[i] /= scale;
-    return coded;
-}
+/* --- work on all pictures, shared by threads ---------------------------------------------------
+ */
 
-/* Mean of a channel's values over all pictures. */
-static double channel_mean(const float *x, int n, size_t picture, size_t from, size_t count)
-{
-    double sum = 0;
-    for (int i = 0; i < n; i++)
-        for (size_t k = 0; k < count; k++)
-            sum += (double)x[(size_t)i * picture + from + k];
-    return sum / ((double)n * (double)count);
-}
+struct coding {
+    const float *x;
+    size_t count; /* of a picture */
+    int n;
+    float scale;
+    float *out;
+    atomic_int next;
+};
 
-static q8_code correct_bias(struct refine *r, q8_node *node)
+static q8_code code_pictures(void *user, int worker, q8_err *err)
 {
-    q8_linear view;
-    if (!node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view))
-        return Q8_OK;
-    float *bias = q8_own_bias(r->graph->arena, node, &view);
-    if (!bias)
-        return q8_fail_nomem(r->err);
-    const struct value *v = &r->value[node->out[0]];
-    const size_t picture = count_of(r, node->out[0]);
-    const int outputs = view.groups * view.outputs;
-    const size_t each = picture / (size_t)outputs;
-    for (int o = 0; o < outputs; o++) {
-        const size_t from = (size_t)o * each;
-        const float off = (float)(channel_mean(v->int8, r->n, picture, from, each) -
-                                  channel_mean(v->exact, r->n, picture, from, each));
-        if (!isfinite(off))
-            continue;
-        bias[o] -= off;
-        for (int i = 0; i < r->n; i++)
-            for (size_t k = 0; k < each; k++)
-                v->int8[(size_t)i * picture + from + k] -= off;
+    (void)worker, (void)err;
+    struct coding *c = user;
+    for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->n;) {
+        float *out = c->out + (size_t)i * c->count;
+        q8_int8_codes(c->x + (size_t)i * c->count, c->scale, c->count, out);
+        for (size_t k = 0; k < c->count; k++)
+            out[k] /= c->scale;
     }
     return Q8_OK;
 }
+
+/* What the codes of the layer's inputs stand for. */
+static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
+{
+    struct coding c = {.x = r->value[node->in[0]].int8,
+                       .count = count_of(r, node->in[0]),
+                       .n = r->n,
+                       .scale = node->quant->bottom_scale,
+                       .out = new_values(r, node->in[0])};
+    *coded = c.out;
+    return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
+}
+
+/* A layer's outputs before the activation, on the way to what they are behind it. */
+struct finishing {
+    const struct value *value;
+    int n, channels;
+    size_t each;              /* elements of a channel */
+    float *bias;              /* to be corrected; NULL: not */
+    const q8_activation *act; /* NULL: none */
+    atomic_int next;
+};
+
+Q8_SIMD_CLONES
+static double sum_of_difference(const float *a, const float *b, size_t n)
+{
+    enum { LANES = 16 };
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += a[i + k] - b[i + k];
+    double sum = 0;
+    for (size_t k = 0; k < LANES; k++)
+        sum += (double)lane[k];
+    for (; i < n; i++)
+        sum += (double)(a[i] - b[i]);
+    return sum;
+}
+
+/* Takes the channel's mean error off its bias and off the values. */
+static void correct_channel(const struct finishing *f, int channel)
+{
+    const size_t picture = f->each * (size_t)f->channels, from = f->each * (size_t)channel;
+    double sum = 0;
+    for (size_t i = 0; i < (size_t)f->n; i++)
+        sum += sum_of_difference(f->value->int8 + i * picture + from,
+                                 f->value->exact + i * picture + from, f->each);
+    const float off = (float)(sum / ((double)f->n * (double)f->each));
+    if (!isfinite(off))
+        return;
+    f->bias[channel] -= off;
+    for (size_t i = 0; i < (size_t)f->n; i++)
+        for (size_t k = 0; k < f->each; k++)
+            f->value->int8[i * picture + from + k] -= off;
+}
+
+static q8_code finish_channels(void *user, int worker, q8_err *err)
+{
+    (void)worker, (void)err;
+    struct finishing *f = user;
+    for (int c; (c = atomic_fetch_add(&f->next, 1)) < f->channels;) {
+        if (f->bias)
+            correct_channel(f, c);
+        for (size_t i = 0; f->act && i < (size_t)f->n; i++) {
+            const size_t at = (i * (size_t)f->channels + (size_t)c) * f->each;
+            q8_activate_array(f->act, f->value->exact + at, f->each);
+            q8_activate_array(f->act, f->value->int8 + at, f->each);
+        }
+    }
+    return Q8_OK;
+}
+
+static q8_code finish_layer(struct refine *r, q8_node *node)
+{
+    q8_linear view;
+    struct finishing f = {.value = &r->value[node->out[0]],
+                          .n = r->n,
+                          .act = node->op->activation ? node->op->activation(node) : NULL};
+    if (!node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view))
+        return q8_fail(r->err, Q8_EINTERNAL, &node->loc, node->name, "an int8 layer is not linear");
+    f.channels = view.groups * view.outputs;
+    f.each = count_of(r, node->out[0]) / (size_t)f.channels;
+    if (r->opts->correct_bias && !(f.bias = q8_own_bias(r->graph->arena, node, &view)))
+        return q8_fail_nomem(r->err);
+    return q8_parallel(r->threads, finish_channels, &f, r->err);
+}
+
+/* --- int8 layers -------------------------------------------------------------------------------
+ */
 
 /* Both networks' values just before the activation. */
 static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact, float *coded)
@@ -243,13 +350,11 @@ static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *e
 
 static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exact)
 {
-    float *coded = code_inputs(r, node);
-    if (!coded)
-        return q8_fail_nomem(r->err);
+    float *coded;
+    q8_code code = code_inputs(r, node, &coded);
     const q8_layer_inputs inputs = {
         .n = r->n, .exact = r->value[node->in[0]].exact, .coded = coded};
-    q8_code code = Q8_OK;
-    if (r->opts->compensate) {
+    if (!code && r->opts->compensate) {
         code = q8_compensate_rounding(r->graph, node, &inputs, r->threads, r->err);
         node->weight[1] = exact->weight[1];
         if (!code)
@@ -257,23 +362,15 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     }
     if (!code)
         code = run_layer(r, node, exact, coded);
-    if (!code && r->opts->correct_bias)
-        code = correct_bias(r, node);
-    free(coded);
-    if (!code && node->op->activation) {
-        const struct value *v = &r->value[node->out[0]];
-        const q8_activation *act = node->op->activation(node);
-        q8_activate_array(act, v->exact, count_of(r, node->out[0]) * (size_t)r->n);
-        q8_activate_array(act, v->int8, count_of(r, node->out[0]) * (size_t)r->n);
-    }
-    return code;
+    q8_buffers_give(&r->buffers, coded);
+    return code ? code : finish_layer(r, node);
 }
 
 static void release_inputs(struct refine *r, const q8_node *node)
 {
     for (int k = 0; k < node->n_in; k++)
         if (--r->value[node->in[k]].readers_left == 0)
-            free_value(&r->value[node->in[k]]);
+            free_value(r, &r->value[node->in[k]]);
 }
 
 static q8_code refine_nodes(struct refine *r)
@@ -284,8 +381,8 @@ static q8_code refine_nodes(struct refine *r)
         if (q8_cancelled(r->env))
             return q8_fail(r->err, Q8_EINTR, NULL, NULL, "interrupted");
         if (node->op == &q8_op_input)
-            code = read_input(r, node);
-        else if (node->quant)
+            continue;
+        if (node->quant)
             code = refine_layer(r, node, r->exact->node[i]);
         else
             code = run_both(r, node);
@@ -310,9 +407,12 @@ q8_code q8_refine_graph(q8_graph *graph, const q8_graph *exact, const q8_refine_
         return q8_fail_nomem(err);
     count_readers(&r);
     r.n = pictures_that_fit(&r);
-    const q8_code code = refine_nodes(&r);
+    q8_code code = read_samples(&r);
+    if (!code && r.n > 0)
+        code = refine_nodes(&r);
     for (int t = 0; t < graph->n_tensors; t++)
-        free_value(&r.value[t]);
+        free_value(&r, &r.value[t]);
+    q8_buffers_close(&r.buffers);
     free(r.value);
     return code;
 }

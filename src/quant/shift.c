@@ -79,7 +79,7 @@ static void set_balance(const struct rewriter *r, const q8_node *sum, int free_i
         rest -= (double)coefficient(sum, i) * (double)(out.sign * in.sign * in.by);
     }
     const float k = coefficient(sum, free_input);
-    if (!any || k == 0)
+    if (!any)
         return;
     const int group = r->plan->tensor[sum->in[free_input]].group;
     for (int t = 0; t < r->graph->n_tensors; t++)

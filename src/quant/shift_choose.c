@@ -4,13 +4,15 @@
 #include "calib/threshold.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
+#include "ops/simple.h"
 #include "quant/quant.h"
 #include "quant/shift_roles.h"
 
 /* Beyond these a shift's products with weights might leave fp32's range. */
-#define MAX_VALUE      1e15
-#define MIN_VALUE      1e-15
-#define MAX_WEIGHT_SUM 1e15
+#define MAX_VALUE       1e15
+#define MIN_VALUE       1e-15
+#define MAX_WEIGHT_SUM  1e15
+#define MAX_COEFFICIENT 1e4
 
 /* Tensors that layers without weights link, so that they can only be shifted alike. */
 struct group {
@@ -150,12 +152,27 @@ static void make_groups(const struct chooser *c)
 
 /* --- sums ------------------------------------------------------------------------------------- */
 
+static double coefficient(const q8_node *sum, int input)
+{
+    const q8_eltwise_attr *a = sum->attr;
+    return a->coeffs.n ? fabs((double)a->coeffs.v[input]) : 1;
+}
+
+static bool has_modest_coefficients(const q8_node *sum)
+{
+    for (int i = 0; i < sum->n_in; i++)
+        if (!(coefficient(sum, i) <= MAX_COEFFICIENT))
+            return false;
+    return true;
+}
+
 /* An input that nothing else depends on may be shifted by whatever is missing. */
 static int find_balance(const struct chooser *c, const q8_node *sum)
 {
-    for (int i = 0; i < sum->n_in; i++) {
+    for (int i = 0; i < sum->n_in && has_modest_coefficients(sum); i++) {
         const struct group *g = group_of(c, sum->in[i]);
-        if (!g->blocked && !g->has_max && !g->is_padded && g->sums == 1 && g->others == 0)
+        if (!g->blocked && !g->has_max && !g->is_padded && g->sums == 1 && g->others == 0 &&
+            coefficient(sum, i) >= 1 / MAX_COEFFICIENT)
             return i;
     }
     return Q8_SHIFT_NO_INPUT;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/utf8.h"
+
 static void add(q8_json *json, const char *text)
 {
     q8_buf_add(json->buf, text, strlen(text));
@@ -22,44 +24,18 @@ static void new_line(q8_json *json)
 
 /* --- strings ---------------------------------------------------------------------------------- */
 
-/* Length of the well-formed UTF-8 sequence at `s`, 0 when there is none (RFC 3629). */
-static size_t utf8_length(const unsigned char *s)
-{
-    static const struct {
-        unsigned char first_low, first_high, second_low, second_high;
-        size_t length;
-    } forms[] = {
-        {0x00, 0x7f, 0x00, 0xff, 1}, {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (s[0] < forms[i].first_low || s[0] > forms[i].first_high)
-            continue;
-        if (forms[i].length == 1)
-            return 1;
-        if (s[1] < forms[i].second_low || s[1] > forms[i].second_high)
-            return 0;
-        for (size_t k = 2; k < forms[i].length; k++)
-            if ((s[k] & 0xc0) != 0x80)
-                return 0;
-        return forms[i].length;
-    }
-    return 0;
-}
-
 static void add_string(q8_json *json, const char *text)
 {
-    const unsigned char *s = (const unsigned char *)text;
+    const char *s = text;
     add(json, "\"");
     while (*s) {
-        const size_t length = utf8_length(s);
+        const size_t length = q8_utf8_length(s);
         if (length == 0)
             add(json, "\\ufffd");
         else if (*s == '"' || *s == '\\')
             q8_buf_printf(json->buf, "\\%c", *s);
-        else if (*s < 0x20 || *s == 0x7f)
-            q8_buf_printf(json->buf, "\\u%04x", *s);
+        else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            q8_buf_printf(json->buf, "\\u%04x", (unsigned)*s);
         else
             q8_buf_add(json->buf, s, length);
         s += length ? length : 1;

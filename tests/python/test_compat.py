@@ -136,19 +136,22 @@ def read_table(path):
 
 
 class Compat(unittest.TestCase):
-    def check(self, model, setup, pictures, tool, *flags):
-        proto, weights_file = f"{model}.prototxt", f"{model}.caffemodel"
+    def check(self, model, setup, pictures, tool, groups):
+        files = f"{model}.prototxt", f"{model}.caffemodel"
         with tempfile.TemporaryDirectory() as tmp:
-            param, binary, _ = convert(proto, weights_file, f"{tmp}/f32", "--precision=fp32")
+            param, binary, _ = convert(*files, f"{tmp}/f32", "--precision=fp32")
             layers, weights = int8_layers(param), read_weights(param, binary)
             want = activation_scales(NcnnNet(param, binary), layers, setup, pictures, tool)
-            table = Path(tmp) / "out.table"
-            int8, int8_bin, _ = convert(proto, weights_file, f"{tmp}/int8", f"--compat={tool}",
-                                        f"--output-table={table}", "--images", *pictures, *setup.flags(),
-                                        "--verify=0", *flags)
-            net = NcnnNet(int8, int8_bin)
-            net.run({net.input_names()[0]: setup.read(pictures[0])})
-            got = read_table(table)
+            for group in groups:
+                table = Path(tmp) / "out.table"
+                int8, int8_bin, _ = convert(*files, f"{tmp}/int8", f"--compat={tool}", f"--group={group}",
+                                            f"--output-table={table}", "--images", *pictures, *setup.flags(),
+                                            "--verify=0")
+                net = NcnnNet(int8, int8_bin)
+                net.run({net.input_names()[0]: setup.read(pictures[0])})
+                self.compare(read_table(table), want, layers, weights, tool, group, Path(model).name)
+
+    def compare(self, got, want, layers, weights, tool, group, name):
         self.assertEqual(len(got), 2 * len(layers))
         worst = 0
         for layer in layers:
@@ -156,18 +159,17 @@ class Compat(unittest.TestCase):
             worst = max(worst, off)
             self.assertLess(off, 0.005, f"{layer.name}: {got[layer.name][0]}, not {want[layer.blob]}")
             if weights:
-                expected = weight_scales(layer, weights[layer.name], tool, "--group=0" in flags)
+                expected = weight_scales(layer, weights[layer.name], tool, group == 0)
                 np.testing.assert_allclose(got[f"{layer.name}_param_0"], expected, 1e-6, err_msg=layer.name)
-        print(f"{Path(model).name} as {tool}: {len(layers)} layers, largest difference of an activation "
-              f"scale {100 * worst:.3f} %")
+        print(f"{name} as {tool}: {len(layers)} layers, weights {'the same' if weights else 'not compared'}, largest "
+              f"difference of an activation scale {100 * worst:.4f} %")
 
     def test_sample(self):
         setup = Setup(48, 48, (104, 117, 123), 0.017)
         pictures = sorted((EXAMPLES / "calib").iterdir())[:40]
         for tool in TOOLS:
-            for flags in [], ["--group=0"]:
-                with self.subTest(tool=tool, flags=flags):
-                    self.check(EXAMPLES / "shapes", setup, pictures, tool, *flags)
+            with self.subTest(tool=tool):
+                self.check(EXAMPLES / "shapes", setup, pictures, tool, (1, 0))
 
     @unittest.skipUnless(SHARED.is_dir(), NO_SHARED)
     def test_real(self):
@@ -175,7 +177,7 @@ class Compat(unittest.TestCase):
         for name in "squeezenet_v1.1", "wechat_sr", "det3":
             for tool in TOOLS:
                 with self.subTest(model=name, tool=tool):
-                    self.check(SHARED / "models" / name, REAL[name], pictures, tool)
+                    self.check(SHARED / "models" / name, REAL[name], pictures, tool, (1,))
 
 
 if __name__ == "__main__":

@@ -103,11 +103,12 @@ static double unevenness(const q8_stats *stats)
     return most / least;
 }
 
+/* On a picture that calibration saw. */
 static void check_same_function(const q8_graph *before, const q8_graph *after)
 {
     for (q8_backend_kind backend = Q8_BACKEND_PLAIN; backend <= Q8_BACKEND_CPU; backend++) {
         q8_exec *a = open_exec(before, backend, 1, NULL), *b = open_exec(after, backend, 1, NULL);
-        struct seen want = forward(before, a, 1, 9), got = forward(after, b, 1, 9);
+        struct seen want = forward(before, a, 1, 1), got = forward(after, b, 1, 1);
         const int t = before->output[0];
         assert_true(nmse(want.data[t], got.data[t], want.count[t]) <= 1e-10);
         seen_close(&want);
@@ -147,6 +148,31 @@ static void statistics_follow(void **state)
     net_close(&s.net);
 }
 
+/* Bounds stay, and nothing that was seen comes to reach them. */
+static void relu6_stays(void **state)
+{
+    (void)state;
+    struct net net = net_open(11);
+    static const float bounds[] = {0, 3};
+    int t = net_input(&net, 3, 12, 12);
+    t = conv(&net, &q8_op_convolution, t, CHANNELS, 3, 1);
+    spread_channels(&net, t);
+    const int clipped = t;
+    q8_node *node = net.graph->node[1];
+    *node->op->activation(node) = (q8_activation){Q8_ACT_CLIP, {2, bounds}};
+    net_output(&net, conv(&net, &q8_op_convolution, t, 4, 3, 1));
+    q8_graph *graph = q8_graph_copy(net.graph, net.arena);
+    q8_calibration cal;
+    calibrate(&cal, net.graph, net.arena);
+    assert_true(cal.stats[clipped]->max == bounds[1]);
+    equalise(graph, &cal, &(q8_quant_opts){0});
+    assert_non_null(graph->tensor[clipped].factor);
+    assert_true(cal.stats[clipped]->max == bounds[1]);
+    check_same_function(net.graph, graph);
+    q8_calibration_free(&cal);
+    net_close(&net);
+}
+
 /* --- what is kept from it ----------------------------------------------------------------------
  */
 
@@ -170,6 +196,26 @@ static void even_channels_stay(void **state)
         assert_null(net.graph->tensor[i].factor);
     q8_calibration_free(&cal);
     net_close(&net);
+}
+
+/* What is 0 in all of calibration is not raised: it might be something later. */
+static void dead_channels_stay(void **state)
+{
+    (void)state;
+    struct sample_net s = open_sample();
+    q8_node *node = s.net.graph->node[1];
+    const size_t row = node->weight[0].count / CHANNELS;
+    memset((float *)node->weight[0].data + 3 * row, 0, row * sizeof(float));
+    ((float *)node->weight[1].data)[3] = -1;
+    q8_calibration cal;
+    s.net.graph->node[4]->in[0] = s.depthwise; /* the sum, which would tie it to live channels */
+    calibrate(&cal, s.net.graph, s.net.arena);
+    assert_true(cal.stats[s.first]->channel_absmax[3] == 0);
+    equalise(s.net.graph, &cal, &(q8_quant_opts){0});
+    assert_non_null(s.net.graph->tensor[s.first].factor);
+    assert_true(s.net.graph->tensor[s.first].factor[3] == 1);
+    q8_calibration_free(&cal);
+    net_close(&s.net);
 }
 
 /* With one scale per layer rows of the producer would come to differ: factors are smaller. */
@@ -244,9 +290,10 @@ static void nothing_observed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(statistics_follow),   cmocka_unit_test(even_channels_stay),
-        cmocka_unit_test(one_scale_per_layer), cmocka_unit_test(odd_statistics),
-        cmocka_unit_test(nothing_observed),
+        cmocka_unit_test(statistics_follow),  cmocka_unit_test(relu6_stays),
+        cmocka_unit_test(even_channels_stay), cmocka_unit_test(one_scale_per_layer),
+        cmocka_unit_test(odd_statistics),     cmocka_unit_test(nothing_observed),
+        cmocka_unit_test(dead_channels_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

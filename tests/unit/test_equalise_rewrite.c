@@ -128,7 +128,7 @@ static struct rewritten rewrite(struct net *net)
     struct rewritten r = {.graph = q8_graph_copy(net->graph, net->arena)};
     q8_err err = {0};
     assert_non_null(r.graph);
-    assert_int_equal(q8_channel_classes_find(&r.classes, r.graph, net->arena, &err), Q8_OK);
+    assert_int_equal(q8_channel_classes_find(&r.classes, r.graph, NULL, net->arena, &err), Q8_OK);
     r.factor = q8_arena_array(net->arena, (size_t)r.classes.n, sizeof(*r.factor));
     assert_non_null(r.factor);
     for (int i = 0; i < r.classes.n; i++)
@@ -202,6 +202,19 @@ static void other_activations(void **state)
     }
 }
 
+/* Their inputs may have any. */
+static void inputs_of_other_activations(void **state)
+{
+    (void)state;
+    int in;
+    struct net net = open_net(&in);
+    const int t = conv(&net, in, 6);
+    net_output(&net, conv_of(&net, &q8_op_convolution, t, 5, 1, 1, Q8_ACT_SIGMOID));
+    const struct rewritten r = rewrite(&net);
+    assert_int_equal(n_factors(&r, t), 6);
+    net_close(&net);
+}
+
 static void padding_with_a_value(void **state)
 {
     (void)state;
@@ -227,7 +240,8 @@ static void weights_near_the_limits(void **state)
         ((float *)net.graph->node[1]->weight[i % 2].data)[2] = values[i];
         q8_channel_classes classes;
         q8_err err = {0};
-        assert_int_equal(q8_channel_classes_find(&classes, net.graph, net.arena, &err), Q8_OK);
+        assert_int_equal(q8_channel_classes_find(&classes, net.graph, NULL, net.arena, &err),
+                         Q8_OK);
         assert_true(classes.pinned[classes.of[classes.first[t]]]);
         assert_true(!classes.pinned[classes.of[classes.first[u]]]);
         net_close(&net);
@@ -443,6 +457,7 @@ int main(void)
         cmocka_unit_test(linear_layers),
         cmocka_unit_test(flattened),
         cmocka_unit_test(other_activations),
+        cmocka_unit_test(inputs_of_other_activations),
         cmocka_unit_test(padding_with_a_value),
         cmocka_unit_test(weights_near_the_limits),
         cmocka_unit_test(affine_layers),

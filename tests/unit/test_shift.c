@@ -457,6 +457,19 @@ static void sum_without_a_free_branch(void **state)
     check(&net, conv(&net, b, 4, 1, 0, Q8_ACT_NONE), a, 0);
 }
 
+/* What is missing cannot come in by an input that hardly counts. */
+static void sums_with_odd_coefficients(void **state)
+{
+    (void)state;
+    static const float coeffs[][2] = {{1, 0}, {1, 1e-30F}, {1e30F, 1}, {1, -0.01F}};
+    for (int i = 0; i < 4; i++) {
+        int in;
+        struct net net = open_net(&in);
+        const int a = relu_conv(&net, in), b = conv(&net, a, 8, 3, 1, Q8_ACT_NONE);
+        check(&net, sum(&net, a, b, coeffs[i]), a, i == 3 ? -1 : 0);
+    }
+}
+
 /* The sum's output stays, its shifted input's shift is taken out again. */
 static void sum_that_is_an_output(void **state)
 {
@@ -558,6 +571,7 @@ int main(void)
         cmocka_unit_test(residuals),
         cmocka_unit_test(sum_without_a_free_branch),
         cmocka_unit_test(sum_that_is_an_output),
+        cmocka_unit_test(sums_with_odd_coefficients),
         cmocka_unit_test(saturated_clips),
         cmocka_unit_test(clips_that_matter),
         cmocka_unit_test(extreme_values),

@@ -13,8 +13,8 @@
 
 enum { N_METHODS = Q8_METHOD_EQ + 1 };
 
-static const char *const method_name[N_METHODS] = {"auto", "kl",   "minmax", "percentile",
-                                                   "mse",  "aciq", "eq"};
+static const char *const method_name[N_METHODS] = {"mse",        "auto", "kl", "minmax",
+                                                   "percentile", "aciq", "eq"};
 static const int all_levels[] = {Q8_LEVELS_SIGNED, Q8_LEVELS_SHIFTED};
 
 static uint64_t state;
@@ -216,12 +216,13 @@ static void test_one_outlier(void **unused)
 static void test_levels_count(void **unused)
 {
     (void)unused;
-    for (int m = Q8_METHOD_MSE; m <= Q8_METHOD_ACIQ; m++) {
+    static const q8_method method[] = {Q8_METHOD_MSE, Q8_METHOD_ACIQ};
+    for (int m = 0; m < 2; m++) {
         q8_stats s;
         state = 6;
         sample(&s, outliers);
-        assert_true(q8_threshold((q8_method)m, &s, Q8_LEVELS_SHIFTED) >
-                    q8_threshold((q8_method)m, &s, Q8_LEVELS_SIGNED));
+        assert_true(q8_threshold(method[m], &s, Q8_LEVELS_SHIFTED) >
+                    q8_threshold(method[m], &s, Q8_LEVELS_SIGNED));
         q8_stats_free(&s);
     }
 }
@@ -248,21 +249,19 @@ static void test_auto(void **unused)
     state = 10;
     sample_two(&s);
     for (int l = 0; l < 2; l++) {
-        const q8_channel_cost equal[] = {{1, 1}, {1, 1}}, first[] = {{1, 1}, {0.0001, 0.0001}};
-        const q8_channel_cost clip[] = {{1, 30}, {1, 30}};
+        const double equal[] = {3, 3}, first[] = {1, 0.0001};
         const double mse = (double)q8_threshold(Q8_METHOD_MSE, &s, all_levels[l]);
         const double got = (double)q8_threshold_auto(&s, equal, all_levels[l]);
         printf("equal costs: %.4f, mse %.4f\n", got, mse);
         assert_true(fabs(got / mse - 1) < 0.05);
         assert_true((double)q8_threshold_auto(&s, first, all_levels[l]) < 0.5 * mse);
-        assert_true((double)q8_threshold_auto(&s, clip, all_levels[l]) > 1.1 * mse);
     }
     q8_stats_free(&s);
 }
 
 static float threshold_by(int m, const q8_stats *s, int levels)
 {
-    const q8_channel_cost cost = {2, 3};
+    const double cost = 2;
     return m == Q8_METHOD_AUTO ? q8_threshold_auto(s, &cost, levels)
                                : q8_threshold((q8_method)m, s, levels);
 }

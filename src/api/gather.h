@@ -1,0 +1,19 @@
+/** What the report tells of a model, out of the model. */
+#ifndef Q8_API_GATHER_H
+#define Q8_API_GATHER_H
+
+#include "api/model.h"
+#include "report/html.h"
+
+/** Fills `layer`, by node of the int8 network. */
+q8_code q8_gather_layers(q8_report_data *data, const q8_model *model,
+                         const q8_verify_result *verified, q8_arena *arena, q8_err *err);
+/** Fills `tensor`. */
+q8_code q8_gather_tensors(q8_report_data *data, const q8_model *model, q8_arena *arena,
+                          q8_err *err);
+/** Fills `picture` and `channel` from some of the pictures; none where the first input is no
+ *  picture. The PNG files are for q8_buf_free(), also after a failure. */
+q8_code q8_gather_pictures(q8_report_data *data, const q8_model *model, const q8_calib_opts *opts,
+                           q8_arena *arena, q8_err *err);
+
+#endif

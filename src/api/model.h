@@ -1,0 +1,23 @@
+/** What a model holds. */
+#ifndef Q8_API_MODEL_H
+#define Q8_API_MODEL_H
+
+#include "caffe/net.h"
+#include "calib/calibrate.h"
+
+struct q8_model {
+    q8_arena *arena;
+    q8_graph *unsplit; /**< float, as it is written in fp32 and fp16 */
+    /** The same with groups split where only that makes them int8; calibration runs it. */
+    q8_graph *graph;
+    q8_graph *int8; /**< what quantising made of a copy; NULL before q8_quantize() */
+    /** The same, rewritten but not yet quantised: the same nodes; NULL when nothing was rewritten.
+     */
+    const q8_graph *rewritten;
+    q8_caffe_transform transform;
+    q8_calibration calibration; /**< holds nothing where no layer can run in int8 */
+    bool calibrated;
+    float *threshold; /**< by tensor of `int8` */
+};
+
+#endif
