@@ -24,7 +24,7 @@ PLAIN = {"--method": "kl", "--equalize": "0", "--shift": "0", "--bias-correct": 
 ROWS = [
     ("plain KL, 6-bit weights in 3x3 layers", {}),
     ("8-bit weights within the winograd bound", {"--weight-bits": "auto"}),
-    ("thresholds `auto`", {"--method": "auto"}),
+    ("thresholds of least squared error", {"--method": "mse"}),
     ("equalise", {"--equalize": "1"}),
     ("shift", {"--shift": "1"}),
     ("bias correction", {"--bias-correct": "1"}),

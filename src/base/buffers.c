@@ -12,13 +12,12 @@ struct q8_buffer {
     char fill[ALIGN - sizeof(size_t) - sizeof(q8_buffer *)];
 };
 
-/* Where the smallest block hangs that is large enough and not wastefully so. */
+/* Where the smallest block hangs that is large enough. */
 static q8_buffer **find(q8_buffers *buffers, size_t bytes)
 {
     q8_buffer **best = NULL;
     for (q8_buffer **b = &buffers->first; *b; b = &(*b)->next)
-        if ((*b)->bytes >= bytes && (*b)->bytes / 2 <= bytes &&
-            (!best || (*b)->bytes < (*best)->bytes))
+        if ((*b)->bytes >= bytes && (!best || (*b)->bytes < (*best)->bytes))
             best = b;
     return best;
 }
@@ -31,7 +30,7 @@ void *q8_buffers_take(q8_buffers *buffers, size_t bytes)
         *at = block->next;
         return block + 1;
     }
-    q8_buffers_close(buffers); /* of other sizes: work has moved on */
+    q8_buffers_close(buffers); /* all too small: their memory goes into the larger one */
     if (bytes > SIZE_MAX - 2 * ALIGN)
         return NULL;
     const size_t whole = (bytes + ALIGN - 1) / ALIGN * ALIGN;

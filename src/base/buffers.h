@@ -11,8 +11,8 @@ typedef struct q8_buffers {
     q8_buffer *first;
 } q8_buffers;
 
-/** At least `bytes`, aligned to 64, contents undefined. Where none that was given back is of a like
- *  size, those are freed first. NULL when out of memory. */
+/** At least `bytes`, aligned to 64, contents undefined. Where all that were given back are too
+ * small, those are freed first. NULL when out of memory. */
 void *q8_buffers_take(q8_buffers *buffers, size_t bytes);
 /** `block` came from q8_buffers_take(); NULL is nothing. */
 void q8_buffers_give(q8_buffers *buffers, void *block);

@@ -15,7 +15,7 @@
 #include "quant/compensate.h"
 #include "quant/quant.h"
 
-enum { MOST_PICTURES = 16, FEWEST_PICTURES = 4 };
+enum { MOST_PICTURES = 32, FEWEST_PICTURES = 4 };
 
 /* Bytes that values may take. */
 static const size_t MEMORY = (size_t)256 << 20;

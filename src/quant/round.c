@@ -16,6 +16,23 @@ static void add_scaled(float *to, const float *from, float factor, int n)
         to[i] += factor * from[i];
 }
 
+/* In lanes, so that it becomes vector code. */
+Q8_SIMD_CLONES
+static float dot(const float *a, const float *b, int n)
+{
+    enum { LANES = 16 };
+    float lane[LANES] = {0}, sum = 0;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lane[k] += a[i + k] * b[i + k];
+    for (; i < n; i++)
+        sum += a[i] * b[i];
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
+
 bool q8_factorise(float *l, const float *own, int n, int stride, float damping)
 {
     const size_t step = (size_t)stride;
@@ -46,10 +63,8 @@ static void best_weights(const q8_rounding *r, const float *w, float *x)
         x[i] += r->damping * w[i];
     }
     for (int i = 0; i < r->n; i++) {
-        double sum = (double)x[i];
-        for (int k = 0; k < i; k++)
-            sum -= (double)r->factor[(size_t)i * stride + (size_t)k] * (double)x[k];
-        x[i] = (float)(sum / (double)r->factor[(size_t)i * (stride + 1)]);
+        const float *row = r->factor + (size_t)i * stride;
+        x[i] = (x[i] - dot(row, x, i)) / row[i];
     }
     for (int i = r->n - 1; i >= 0; i--) {
         x[i] /= r->factor[(size_t)i * (stride + 1)];

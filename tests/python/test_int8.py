@@ -37,11 +37,11 @@ REAL = {
     "wechat_sr": Setup(224, 224, (0,), 0.0039216, gray=True),
 }
 
-# Output: least SQNR in dB, what ncnn's own tools reach on the same pictures.
+# Output: least SQNR in dB.
 BARS = {
-    "RFB-320": {"boxes": 15.7, "scores": 37.2},
-    "wechat_detect": {"mbox_loc": 16.5, "mbox_conf_flatten": 35.8},
-    "wechat_sr": {"fc": 24.7},
+    "RFB-320": {"boxes": 22, "scores": 43},
+    "wechat_detect": {"mbox_loc": 23, "mbox_conf_flatten": 42},
+    "wechat_sr": {"fc": 31},
 }
 
 
@@ -79,8 +79,8 @@ class Sample(unittest.TestCase):
         kl = mean_kl(p, q)
         print(f"sample: float {float_accuracy:.4f}, int8 {int8_accuracy:.4f}, KL {kl:.5f}")
         self.assertGreater(float_accuracy, 0.95)
-        self.assertGreaterEqual(int8_accuracy, float_accuracy - 0.01)
-        self.assertLessEqual(kl, 0.02)
+        self.assertGreaterEqual(int8_accuracy, float_accuracy - 0.002)
+        self.assertLessEqual(kl, 0.0006)
 
 
 @unittest.skipUnless(SHARED.is_dir(), NO_SHARED)
@@ -95,8 +95,9 @@ class RealModels(unittest.TestCase):
         p, q = a["prob"], b["prob"]
         agreement, kl = np.mean(p.argmax(1) == q.argmax(1)), mean_kl(p, q)
         print(f"squeezenet_v1.1: top-1 agreement {agreement:.4f}, KL {kl:.5f}")
-        self.assertGreaterEqual(agreement, 0.888)
-        self.assertLessEqual(kl, 0.0273)
+        # One picture is 0.4 %, and the standard error of 97 % is 1 %: the divergence says more.
+        self.assertGreaterEqual(agreement, 0.955)
+        self.assertLessEqual(kl, 0.0045)
 
     def test_others(self):
         pictures = sorted((SHARED / "images" / "eval").glob("*.jpg"))[::5]

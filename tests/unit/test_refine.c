@@ -259,9 +259,9 @@ static void buffers_come_back(void **state)
     memset(b, 2, 1000);
     q8_buffers_give(&buffers, a);
     q8_buffers_give(&buffers, NULL);
-    assert_ptr_equal(q8_buffers_take(&buffers, 900), a); /* of like size */
+    assert_ptr_equal(q8_buffers_take(&buffers, 900), a); /* large enough */
     q8_buffers_give(&buffers, a);
-    char *c = q8_buffers_take(&buffers, 100000); /* of another: what was given back is freed */
+    char *c = q8_buffers_take(&buffers, 100000); /* too large: what was given back is freed */
     assert_non_null(c);
     memset(c, 3, 100000);
     assert_int_equal(b[999], 2);
