@@ -9,10 +9,17 @@
 #include "message.h"
 #include "options.h"
 #include "progress.h"
+#include "reach.h"
 #include "show.h"
 #include "verify.h"
 
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INTERRUPTED = 130 };
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_OUT_OF_REACH = 3,
+    EXIT_INTERRUPTED = 130
+};
 
 static volatile int interrupted;
 
@@ -114,7 +121,8 @@ static void print_summary(const struct options *o, const q8_model *model,
         int8, layers, before, after, calib->used, calib->skipped, seconds);
 }
 
-static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
+/* @param met false: not as accurate as asked */
+static q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *err)
 {
     const double start = now();
     const q8_model_opts open = {
@@ -124,28 +132,34 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
                                  .limit = (size_t)o->limit,
                                  .strict = o->strict,
                                  .preprocess = o->preprocess};
-    const q8_quant_opts quant = {.method = (q8_method)o->method,
-                                 .compat = (q8_compat)o->compat,
-                                 .table = o->table,
-                                 .per_layer = o->group == 0,
-                                 .weight_bits = (q8_weight_bits)o->weight_bits,
-                                 .no_bias_correction = !o->bias_correct,
-                                 .no_equalise = !o->equalize,
-                                 .no_shift = !o->shift,
-                                 .no_requantise = !o->requantize,
-                                 .round_nearest = o->round == 0,
-                                 .pictures = &calib};
+    q8_quant_opts quant = {.method = (q8_method)o->method,
+                           .compat = (q8_compat)o->compat,
+                           .table = o->table,
+                           .per_layer = o->group == 0,
+                           .weight_bits = (q8_weight_bits)o->weight_bits,
+                           .no_bias_correction = !o->bias_correct,
+                           .no_equalise = !o->equalize,
+                           .no_shift = !o->shift,
+                           .no_requantise = !o->requantize,
+                           .round_nearest = o->round == 0,
+                           .pictures = &calib};
     const q8_output output = {
         .param = o->output_param, .bin = o->output_bin, .table = o->output_table};
     q8_model *model;
     q8_calib_result calibrated = {0};
     q8_verify_opts verify;
     q8_verify_result verified = {0};
+    q8_reach_result reached = {.met = true};
     q8_write_result written;
-    q8_code code = q8_model_open(&model, &open, env, err);
+    q8_code code = keep_float_split(&quant, o->keep_float, err);
+    model = NULL;
+    if (!code)
+        code = q8_model_open(&model, &open, env, err);
     if (!code && o->precision == Q8_INT8 && !o->table)
         code = q8_calibrate(model, &calib, env, &calibrated, err);
-    if (!code && o->precision == Q8_INT8)
+    if (!code && o->precision == Q8_INT8 && reach_is_asked(o))
+        code = reach_run(&reached, model, o, &quant, &calib, &calibrated, env, err);
+    else if (!code && o->precision == Q8_INT8)
         code = q8_quantize(model, &quant, env, err);
     /* Without a layer that could be int8 no picture has been used; for a table none is needed. */
     const bool pictures = o->table ? o->n_images + o->n_verify > 0 : calibrated.used > 0;
@@ -158,7 +172,8 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
     if (!code)
         code = q8_write(model, (q8_precision)o->precision, &output, &written, err);
     if (!code && o->json)
-        code = q8_write_json(o->json, model, &calibrated, verifies ? &verified : NULL, err);
+        code = q8_write_json(o->json, model, &calibrated, verifies ? &verified : NULL,
+                             reached.n_curve ? &reached : NULL, err);
     if (!code && o->report) {
         const q8_report_opts report = {
             .proto = o->proto,
@@ -169,11 +184,18 @@ static q8_code convert(const struct options *o, const q8_env *env, q8_err *err)
             .float_bytes = (uint64_t)size_of_file(o->model),
             .seconds = now() - start,
             .pictures = o->n_images > 0 && pictures ? &calib : NULL,
+            .curve = reached.curve,
+            .n_curve = reached.n_curve,
         };
         code = q8_report(o->report, model, &report, err);
     }
     if (!code && !o->quiet)
         print_summary(o, model, &calibrated, &verified, &written, now() - start);
+    if (!code)
+        reach_print(&reached, o);
+    *met = reached.met;
+    q8_reach_free(&reached);
+    keep_float_free(&quant);
     q8_verify_free(&verified);
     q8_model_close(&model);
     return code;
@@ -202,7 +224,8 @@ int main(int argc, char **argv)
                         .progress = on_progress,
                         .cancel = &interrupted,
                         .threads = options.threads};
-    const q8_code code = convert(&options, &env, &err);
+    bool met;
+    const q8_code code = convert(&options, &met, &env, &err);
     progress_clear(&progress);
     if (code == Q8_EINTR) {
         fputs("interrupted: nothing was written\n", stderr);
@@ -210,5 +233,7 @@ int main(int argc, char **argv)
     }
     if (code)
         print_message(&err, "error");
+    if (!code && !met)
+        return EXIT_OUT_OF_REACH;
     return code == Q8_OK ? EXIT_DONE : code == Q8_EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }

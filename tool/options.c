@@ -16,6 +16,7 @@ enum kind {
     NUMBERS, /* floats until the next flag: float[4] with its count in an int before it */
     MEAN,    /* the same or a file: into a q8_preprocess */
     COUNT,   /* an integer >= low */
+    LIMIT,   /* a float above 0, up to high */
     SIZE,    /* WxH: two ints */
     CHOICE,  /* one of `choices`, stored by position */
     SWITCH,  /* nothing: sets a bool */
@@ -28,7 +29,7 @@ struct row {
     const char *argument; /* as the help shows it */
     const char *help;
     const char *const *choices;
-    int low, high; /* of COUNT; high of NUMBERS: most values */
+    int low, high; /* of COUNT and LIMIT; high of NUMBERS: most values */
 };
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
@@ -92,6 +93,17 @@ static const struct row rows[] = {
     {"equalize", COUNT, AT(equalize), 0, "0|1",
      "make the channels of activations more alike in size where that lessens the error (default 1)",
      NULL, 0, 1},
+    {"keep_float", TEXT, AT(keep_float), 0, "LAYER,...",
+     "leave these layers in float, named as in the prototxt", NULL, 0, 0},
+    {"max_kl", LIMIT, AT(max_kl), 0, "X",
+     "leave as few layers in float as bring the mean KL divergence of the outputs down to X; exit "
+     "3 "
+     "if that is out of reach",
+     NULL, 0, 1000},
+    {"min_cosine", LIMIT, AT(min_cosine), 0, "X", "the same for their cosine, at least X", NULL, 0,
+     1},
+    {"min_agreement", LIMIT, AT(min_agreement), 0, "PCT",
+     "the same for how often, in per cent, the class is the float network's", NULL, 0, 100},
     {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
     {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
@@ -203,6 +215,16 @@ static bool parse_integer(const struct row *row, const char *text, int *value)
     return true;
 }
 
+static bool parse_limit(const struct row *row, const char *text, float *value)
+{
+    char *end;
+    *value = strtof(text, &end);
+    if (end == text || *end || !(*value > 0) || !(*value <= (float)row->high))
+        return usage_error("--%s needs a number above 0, at most %d, not '%s'", row->name,
+                           row->high, text);
+    return true;
+}
+
 static bool parse_numbers(const struct row *row, char **words, int n, float *values, int *count)
 {
     if (n > row->high)
@@ -279,6 +301,8 @@ static bool store(const struct row *row, struct options *o, char **words, int n)
         return parse_mean(row, words, n, member);
     case COUNT:
         return parse_integer(row, words[0], member);
+    case LIMIT:
+        return parse_limit(row, words[0], member);
     case SIZE:
         return parse_size(row, words[0], member, counter);
     case CHOICE:
@@ -391,6 +415,12 @@ static bool check(struct options *o)
     if (o->output_table && !o->table && !o->compat && (o->equalize || o->shift))
         return usage_error("--output_table needs --equalize 0 --shift 0, or --compat: those steps "
                            "rewrite the network, and its scales would not fit the float model");
+    if ((o->max_kl > 0 || o->min_cosine > 0 || o->min_agreement > 0) &&
+        (o->precision != Q8_INT8 || o->table || o->compat))
+        return usage_error("--max_kl, --min_cosine and --min_agreement are for --precision int8, "
+                           "without --table and --compat");
+    if (o->keep_float && o->precision != Q8_INT8)
+        return usage_error("--keep_float is for --precision int8");
     if (o->gpu)
         return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
     return true;
@@ -443,5 +473,7 @@ void options_help(FILE *out)
         out);
     for (int i = 0; i < N_ROWS; i++)
         print_row(&rows[i], out);
-    fputs("\nExit: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n", out);
+    fputs("\nExit: 0 done, 1 failed, 2 wrong usage, 3 written, but not as accurate as asked,\n     "
+          " 130 interrupted.\n",
+          out);
 }

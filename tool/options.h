@@ -29,6 +29,8 @@ struct options {
     int weight_bits; /* q8_weight_bits */
     int width, height;
     int limit, threads;
+    const char *keep_float;                  /* names with commas between them */
+    float max_kl, min_cosine, min_agreement; /* 0: not given; the last in per cent */
     int pixel, resize;
     int progress; /* enum progress_mode */
     bool strict, quiet, verbose, help, version;

@@ -180,6 +180,11 @@ typedef struct q8_quant_opts {
     /** Some of these are run through the float and the int8 network side by side, to round weights
      *  and correct biases on what each layer really sees. NULL: from statistics alone. */
     const q8_calib_opts *pictures;
+    /** Layers that are not to be quantised, by the names that the prototxt has for them. An unknown
+     *  name is an error, which tells the nearest. */
+    const char *const *keep_float;
+    size_t n_keep_float;
+    size_t n_for_accuracy; /**< the last of them are for the accuracy's sake, as reasons tell */
 } q8_quant_opts;
 
 /** What became of one layer that could run in int8. */
@@ -254,6 +259,46 @@ Q8_API q8_code q8_verify(const q8_model *model, const q8_verify_opts *opts, cons
                          q8_verify_result *result, q8_err *err);
 Q8_API void q8_verify_free(q8_verify_result *result);
 
+/** What accuracy a model would have with only some of its layers in int8. */
+typedef struct q8_trade_off {
+    double int8_share; /**< of the multiply-adds that layers with weights need, 0 to 1 */
+    double kl;         /**< as in q8_verify_output, of the worst output; NaN: not known */
+    double agreement;  /**< likewise */
+    double cosine;
+    size_t n_float; /**< layers with weights that are float, whatever the reason */
+} q8_trade_off;
+
+/** What accuracy is to be reached. All of it must hold for every output that has such a figure. */
+typedef struct q8_goals {
+    double max_kl;        /**< 0: any will do */
+    double min_cosine;    /**< 0: any will do */
+    double min_agreement; /**< 0 to 1; 0: any will do */
+} q8_goals;
+
+typedef struct q8_reach_result {
+    bool met;
+    q8_trade_off *curve; /**< what was tried, by falling int8_share */
+    size_t n_curve;
+    size_t chosen; /**< which of them the model now is */
+    size_t used;   /**< samples that the figures are of */
+    void *memory;  /**< private */
+} q8_reach_result;
+
+/**
+ * Quantises with as few layers in float, by multiply-adds, as the goals need, which takes some
+ * dozens of q8_quantize() and q8_verify(). Agreement must be reached on
+ * the pictures looked at, and also as expected from the size of the errors and the agreement of all
+ * models tried, since one more or one fewer of some hundred pictures may be chance. Out of reach
+ * (`met` false) is what would leave no layer in int8; the model is then the one with a single such
+ * layer.
+ * @param opts not with `table` or `compat`
+ * @param on what to judge by; `outputs_only` and `labels` do not matter
+ */
+Q8_API q8_code q8_reach(q8_model *model, const q8_quant_opts *opts, const q8_verify_opts *on,
+                        const q8_goals *goals, const q8_env *env, q8_reach_result *result,
+                        q8_err *err);
+Q8_API void q8_reach_free(q8_reach_result *result);
+
 typedef enum q8_precision { Q8_INT8, Q8_FP16, Q8_FP32 } q8_precision;
 
 /** Files to write. */
@@ -276,19 +321,13 @@ Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const q8_
                         q8_write_result *result, q8_err *err);
 
 /**
- * Writes what is known of every layer, and the figures of calibration and verification (NULL:
- * leave them out), as JSON. Decibels that are infinite and figures that do not exist are null.
+ * Writes what is known of every layer, and the figures of calibration, verification and the search
+ * for an accuracy (NULL: leave them out), as JSON. Decibels that are infinite and figures that do
+ * not exist are null.
  */
 Q8_API q8_code q8_write_json(const char *path, const q8_model *model,
                              const q8_calib_result *calibrated, const q8_verify_result *verified,
-                             q8_err *err);
-
-/** What accuracy a model would have with only some of its layers in int8. */
-typedef struct q8_trade_off {
-    double int8_share; /**< of the multiply-adds that layers with weights need, 0 to 1 */
-    double kl;         /**< as in q8_verify_output; NaN: not known */
-    double agreement;  /**< likewise */
-} q8_trade_off;
+                             const q8_reach_result *reached, q8_err *err);
 
 /** What the report is to tell besides what the model itself knows. Any pointer may be NULL. */
 typedef struct q8_report_opts {

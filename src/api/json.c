@@ -70,8 +70,29 @@ static void put_verification(q8_json *json, const q8_verify_result *v)
     q8_json_close(json, '}');
 }
 
+static void put_reached(q8_json *json, const q8_reach_result *r)
+{
+    q8_json_open(json, "accuracy", '{');
+    q8_json_bool(json, "met", r->met);
+    q8_json_integer(json, "used", r->used);
+    q8_json_open(json, "curve", '[');
+    for (size_t i = 0; i < r->n_curve; i++) {
+        const q8_trade_off *at = &r->curve[i];
+        q8_json_open_line(json, NULL, '{');
+        q8_json_integer(json, "float_layers", at->n_float);
+        q8_json_float(json, "int8_macs", (float)at->int8_share);
+        q8_json_float(json, "kl", (float)at->kl);
+        q8_json_float(json, "agreement", (float)at->agreement);
+        q8_json_float(json, "cosine", (float)at->cosine);
+        q8_json_bool(json, "chosen", i == r->chosen);
+        q8_json_close(json, '}');
+    }
+    q8_json_close(json, ']');
+    q8_json_close(json, '}');
+}
+
 static void put_model(q8_json *json, const q8_model *model, const q8_calib_result *calibrated,
-                      const q8_verify_result *verified)
+                      const q8_verify_result *verified, const q8_reach_result *reached)
 {
     const size_t layers = q8_model_layer_count(model);
     const bool by_layer = verified && verified->n_layers == layers;
@@ -87,15 +108,17 @@ static void put_model(q8_json *json, const q8_model *model, const q8_calib_resul
     q8_json_close(json, ']');
     if (verified)
         put_verification(json, verified);
+    if (reached)
+        put_reached(json, reached);
     q8_json_close(json, '}');
 }
 
 q8_code q8_write_json(const char *path, const q8_model *model, const q8_calib_result *calibrated,
-                      const q8_verify_result *verified, q8_err *err)
+                      const q8_verify_result *verified, const q8_reach_result *reached, q8_err *err)
 {
     q8_buf text = {0};
     q8_json json = {.buf = &text};
-    put_model(&json, model, calibrated, verified);
+    put_model(&json, model, calibrated, verified, reached);
     const q8_code code =
         text.failed ? q8_fail_nomem(err) : q8_file_replace(path, text.data, text.size, err);
     q8_buf_free(&text);

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "api/given.h"
+#include "api/keep.h"
 #include "api/model.h"
 #include "calib/threshold.h"
 #include "import/import.h"
@@ -55,6 +56,7 @@ void q8_model_close(q8_model **model)
     if (!*model)
         return;
     q8_calibration_free(&(*model)->calibration);
+    q8_arena_close(&(*model)->int8_arena);
     q8_arena_close(&(*model)->arena);
     free(*model);
     *model = NULL;
@@ -142,7 +144,7 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
                                 const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
     q8_shift_plan plan;
-    int *levels = q8_arena_array(model->arena, (size_t)graph->n_tensors + 1, sizeof(*levels));
+    int *levels = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*levels));
     if (!levels)
         return q8_fail_nomem(err);
     for (int t = 0; t < graph->n_tensors; t++)
@@ -168,8 +170,8 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     q8_code code = opts->no_equalise ? Q8_OK : q8_equalise_graph(graph, cal, opts, err);
     if (!code)
         code = choose_and_shift(model, cal, graph, opts, env, err);
-    const q8_graph *exact = q8_graph_copy(graph, model->arena);
-    const float **means = q8_arena_array(model->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
+    const q8_graph *exact = q8_graph_copy(graph, graph->arena);
+    const float **means = q8_arena_array(graph->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
     if (!exact || !means)
         return q8_fail_nomem(err);
     model->rewritten = exact;
@@ -184,16 +186,37 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     return code;
 }
 
+/* Statistics of tensors that only float layers read must not count in any choice. */
+static q8_code forget_unread(q8_calibration *cal, const q8_graph *graph, q8_err *err)
+{
+    bool *wanted = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*wanted));
+    if (!wanted)
+        return q8_fail_nomem(err);
+    q8_quant_wanted(graph, wanted);
+    for (int t = 0; t < cal->n_tensors; t++)
+        if (!wanted[t] && cal->stats[t]) {
+            q8_stats_free(cal->stats[t]);
+            free(cal->stats[t]);
+            cal->stats[t] = NULL;
+        }
+    return Q8_OK;
+}
+
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
     if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
     model->int8 = NULL; /* a failure leaves no half of one */
     model->rewritten = NULL;
+    q8_arena_close(&model->int8_arena);
+    model->int8_arena = q8_arena_open();
+    if (!model->int8_arena)
+        return q8_fail_nomem(err);
     /* The older tools know no split groups; tensors of both graphs have the same ids. */
-    q8_graph *graph = q8_graph_copy(opts->compat ? model->unsplit : model->graph, model->arena);
+    q8_graph *graph =
+        q8_graph_copy(opts->compat ? model->unsplit : model->graph, model->int8_arena);
     model->threshold =
-        q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(float));
+        q8_arena_array(model->int8_arena, (size_t)model->graph->n_tensors + 1, sizeof(float));
     if (!graph || !model->threshold)
         return q8_fail_nomem(err);
     q8_calibration working = {0};
@@ -202,8 +225,12 @@ q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *en
                                .calibration = &model->calibration,
                                .transform = &model->transform};
     const bool is_given = opts->table || opts->compat;
-    q8_code code = is_given ? q8_quantize_as_given(graph, model->threshold, &given, env, err)
-                            : q8_calibration_copy(&working, &model->calibration, err);
+    q8_code code = q8_keep_float(model, graph, opts, err);
+    if (!code)
+        code = is_given ? q8_quantize_as_given(graph, model->threshold, &given, env, err)
+                        : q8_calibration_copy(&working, &model->calibration, err);
+    if (!code && !is_given)
+        code = forget_unread(&working, graph, err);
     if (!code && !is_given)
         code = quantize(model, &working, graph, opts, env, err);
     if (!code && !opts->no_requantise)

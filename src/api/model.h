@@ -10,7 +10,8 @@ struct q8_model {
     q8_graph *unsplit; /**< float, as it is written in fp32 and fp16 */
     /** The same with groups split where only that makes them int8; calibration runs it. */
     q8_graph *graph;
-    q8_graph *int8; /**< what quantising made of a copy; NULL before q8_quantize() */
+    q8_arena *int8_arena; /**< of all that the next q8_quantize() replaces */
+    q8_graph *int8;       /**< what quantising made of a copy; NULL before q8_quantize() */
     /** The same, rewritten but not yet quantised: the same nodes; NULL when nothing was rewritten.
      */
     const q8_graph *rewritten;

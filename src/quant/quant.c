@@ -44,7 +44,7 @@ void q8_quant_wanted(const q8_graph *graph, bool *wanted)
 {
     memset(wanted, 0, (size_t)graph->n_tensors * sizeof(*wanted));
     for (int i = 0; i < graph->n_nodes; i++)
-        if (can_be_int8(graph->node[i]))
+        if (can_be_int8(graph->node[i]) && !graph->node[i]->float_reason)
             wanted[graph->node[i]->in[0]] = true;
 }
 
@@ -313,7 +313,7 @@ q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quan
     for (int i = 0; i < graph->n_nodes && !code; i++) {
         q8_node *node = graph->node[i];
         q8_linear view;
-        if (!can_be_int8(node))
+        if (!can_be_int8(node) || node->float_reason)
             continue;
         code = open_view(graph, node, &view, err);
         if (code || view.groups == 0)
@@ -354,7 +354,7 @@ q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err)
     for (int i = 0; i < graph->n_nodes && !code; i++) {
         q8_node *node = graph->node[i];
         q8_linear view;
-        if (!can_be_int8(node))
+        if (!can_be_int8(node) || node->float_reason)
             continue;
         code = open_view(graph, node, &view, err);
         if (code || view.groups == 0)

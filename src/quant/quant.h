@@ -21,9 +21,10 @@ long long q8_quant_sum_limit(const q8_node *node);
 void q8_quant_wanted(const q8_graph *graph, bool *wanted);
 
 /**
- * Quantises every layer that can run in int8, or says in node->float_reason why not. Weight scales
- * are 127 / the largest |w| of an output channel (of a group in ConvolutionDepthWise, of the layer
- * with `per_layer`), lowered where a sum could overflow.
+ * Quantises every layer that can run in int8 and has no float_reason yet, or says in
+ * node->float_reason why not. Weight scales are 127 / the largest |w| of an output channel (of a
+ * group in ConvolutionDepthWise, of the layer with `per_layer`), lowered where a sum could
+ * overflow.
  * @param threshold by tensor id: |x| that maps to 127; 0 or less: unknown
  */
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,

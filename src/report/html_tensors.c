@@ -94,7 +94,7 @@ static void add_tensor(q8_buf *buf, const q8_report_tensor *tensor)
     add_tags(buf, tensor);
     q8_markup_add(buf, "\n<dl>");
     if (tensor->threshold > 0)
-        add_pair(buf, tensor->shifted ? "codes end at" : "threshold", tensor->threshold, 5);
+        add_pair(buf, "cut at", tensor->threshold, 5);
     if (tensor->seen) {
         add_share(buf, "beyond", tensor->beyond);
         add_pair(buf, "least", tensor->min, 5);
