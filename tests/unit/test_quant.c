@@ -91,6 +91,7 @@ static void open_innerproduct(struct fixture *f, int inputs, int outputs)
 
 static const q8_quant *quantize(struct fixture *f, float threshold, bool per_layer)
 {
+    f->node->float_reason = NULL; /* of the last time */
     const float thresholds[] = {threshold, 0};
     const q8_quant_opts opts = {.per_layer = per_layer};
     q8_err err = {0};
@@ -378,6 +379,20 @@ static void assert_float(struct fixture *f, float threshold, const char *reason)
     assert_string_equal(f->node->float_reason, reason);
 }
 
+/* As --keep-float asks for it. */
+static void test_a_reason_given_before_stays(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    open_innerproduct(&f, 4, 5);
+    f.node->float_reason = "asked for";
+    const float thresholds[] = {1, 0};
+    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &(q8_quant_opts){0}, NULL), Q8_OK);
+    assert_null(f.node->quant);
+    assert_string_equal(f.node->float_reason, "asked for");
+    close_fixture(&f);
+}
+
 static void test_reasons_for_float(void **unused)
 {
     (void)unused;
@@ -514,6 +529,7 @@ int main(void)
         cmocka_unit_test(test_int32_bound),
         cmocka_unit_test(test_zero_and_tiny_channels),
         cmocka_unit_test(test_reasons_for_float),
+        cmocka_unit_test(test_a_reason_given_before_stays),
         cmocka_unit_test(test_wanted),
         cmocka_unit_test(test_weights_that_do_not_fit),
         cmocka_unit_test(test_bias_correction),
