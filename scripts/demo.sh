@@ -6,7 +6,7 @@ set -euo pipefail
 need_packages "${BUILD_PACKAGES[@]}"
 need_python
 say "building"
-build release -DQ8_TESTS=OFF | tail -n 1
+build release -DQ8_TESTS=OFF
 
 out="$ROOT/build/demo"
 mkdir -p "$out"

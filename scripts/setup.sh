@@ -95,5 +95,14 @@ need_arm() {
 build() {
     local preset=$1
     shift
-    (cd "$ROOT" && cmake --preset "$preset" "$@" >/dev/null && cmake --build --preset "$preset")
+    local log
+    log=$(mktemp)
+    if (cd "$ROOT" && cmake --preset "$preset" "$@" && cmake --build --preset "$preset") >"$log" 2>&1; then
+        tail -n 1 "$log"
+        rm -f "$log"
+    else
+        cat "$log" >&2
+        rm -f "$log"
+        return 1
+    fi
 }

@@ -17,18 +17,18 @@ run_tests() {
 }
 
 say "release build, all tests"
-build release -DQ8_TESTS=ON | tail -n 1
+build release -DQ8_TESTS=ON
 run_tests build
 [ "${1:-}" = quick ] && exit
 
 say "clang, warnings are errors"
-build clang | tail -n 1
+build clang
 run_tests build-clang -L unit
 
 say "AddressSanitizer and UndefinedBehaviorSanitizer"
-build asan | tail -n 1
+build asan
 run_tests build-asan -LE no-sanitizer
 
 say "ThreadSanitizer, plain-C backend"
-build tsan | tail -n 1
+build tsan
 run_tests build-tsan -L threads

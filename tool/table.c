@@ -6,6 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <q8/q8.h>
+
 enum { MAX_COLUMNS = 16 };
 
 struct table {
@@ -45,31 +47,14 @@ static bool is_continuation(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* Bytes of the character at `s`, 0 if it must not reach a terminal. */
-static size_t printable(const char *s)
+/* What may reach a terminal of it. NULL: out of memory. */
+static char *printable(const char *text)
 {
-    const unsigned char c = (unsigned char)*s;
-    const size_t length = c < 0x80   ? 1
-                          : c < 0xc2 ? 0
-                          : c < 0xe0 ? 2
-                          : c < 0xf0 ? 3
-                          : c < 0xf5 ? 4
-                                     : 0;
-    if (c < 0x20 || c == 0x7f || (c == 0xc2 && (unsigned char)s[1] < 0xa0))
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if (!is_continuation(s[i]))
-            return 0;
-    return length;
-}
-
-static void make_printable(char *text)
-{
-    for (size_t length; *text; text += length ? length : 1) {
-        length = printable(text);
-        if (length == 0)
-            *text = '?';
-    }
+    const size_t size = (size_t)q8_printable(text, NULL, 0) + 1;
+    char *copy = malloc(size);
+    if (copy)
+        q8_printable(text, copy, size);
+    return copy;
 }
 
 static int width_of(const char *text)
@@ -92,17 +77,16 @@ static const char *character(const char *text, int n)
 
 void table_set(struct table *table, size_t row, size_t column, const char *fmt, ...)
 {
-    char **cell = &table->cell[row * table->n_columns + column];
+    char **cell = &table->cell[row * table->n_columns + column], *raw;
     va_list args;
     free(*cell);
     va_start(args, fmt);
-    if (vasprintf(cell, fmt, args) < 0)
-        *cell = NULL;
+    if (vasprintf(&raw, fmt, args) < 0)
+        raw = NULL;
     va_end(args);
-    if (*cell)
-        make_printable(*cell);
-    else
-        table->failed = true;
+    *cell = raw ? printable(raw) : NULL;
+    table->failed = table->failed || !*cell;
+    free(raw);
 }
 
 /* --- layout ----------------------------------------------------------------------------------- */

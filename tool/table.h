@@ -27,7 +27,7 @@ struct table;
 struct table *table_open(const struct column *columns, size_t n_columns, size_t n_rows);
 void table_close(struct table **table);
 
-/** Sets a cell; control characters and what is no UTF-8 become '?'. */
+/** Sets a cell; what must not reach a terminal becomes \xHH, see q8_printable(). */
 void table_set(struct table *table, size_t row, size_t column, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

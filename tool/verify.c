@@ -34,7 +34,9 @@ bool verify_choose(q8_verify_opts *opts, const struct options *o, const q8_calib
 
 static void print_output(const q8_verify_output *out)
 {
-    printf("  %s:", out->name);
+    char name[256];
+    q8_printable(out->name, name, sizeof(name));
+    printf("  %s:", name);
     if (!isnan(out->agreement))
         printf(" same class %.2f %%,", 100 * out->agreement);
     if (!isnan(out->kl))

@@ -58,6 +58,13 @@ typedef struct q8_err {
  */
 Q8_API int q8_err_format(const q8_err *err, const char *label, char *buf, size_t size);
 
+/**
+ * Names in files are anybody's: copies text for a terminal, with control characters, marks that
+ * turn the direction of writing and what is not UTF-8 as \xHH.
+ * @return the length it needs, as snprintf() does
+ */
+Q8_API int q8_printable(const char *text, char *buf, size_t size);
+
 /** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores. */
 typedef struct q8_env {
     void *user;                                   /**< passed to the callbacks */

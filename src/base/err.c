@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 static void fill(q8_err *err, q8_code code, const q8_loc *loc, const char *layer, const char *fmt,
                  va_list args)
 {
@@ -93,43 +95,53 @@ static void put(struct out *o, const char *bytes, size_t n)
 static size_t printable(const char *s)
 {
     const unsigned char *u = (const unsigned char *)s;
-    const size_t n = u[0] < 0x80                   ? 1
-                     : u[0] >= 0xc2 && u[0] < 0xe0 ? 2
-                     : u[0] >= 0xe0 && u[0] < 0xf0 ? 3
-                     : u[0] >= 0xf0 && u[0] < 0xf5 ? 4
-                                                   : 0;
-    if (n <= 1)
+    const size_t n = q8_utf8_length(s);
+    if (n == 1)
         return u[0] < ' ' || u[0] == 0x7f ? 0 : n;
-    unsigned code = u[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((u[i] & 0xc0) != 0x80)
-            return 0;
-        code = code << 6 | (u[i] & 0x3f);
-    }
-    static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const bool is_control =
-        code < 0xa0 || (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
-    const bool is_character =
-        code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
-    return is_character && !is_control ? n : 0;
+    if (n == 2)
+        return u[0] == 0xc2 && u[1] < 0xa0 ? 0 : n;
+    const bool turns = n == 3 && u[0] == 0xe2 &&
+                       ((u[1] == 0x80 && u[2] >= 0xaa && u[2] <= 0xae) ||
+                        (u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9));
+    return turns ? 0 : n;
 }
 
-/* Names in files are anybody's: what a terminal would not just show becomes \xHH. Line breaks stay
- * where an indented line follows, as in lists. */
-static void put_safely(struct out *o, const char *text)
+/* Names in files are anybody's: what a terminal would not just show becomes \xHH. */
+static void put_character(struct out *o, const char **text)
 {
-    while (*text) {
-        size_t n = strncmp(text, "\n  ", 3) == 0 ? 1 : printable(text);
-        if (n) {
-            put(o, text, n);
-        } else {
-            char escaped[8];
-            n = 1;
-            put(o, escaped,
-                (size_t)snprintf(escaped, sizeof(escaped), "\\x%02x", (unsigned char)*text));
-        }
-        text += n;
-    }
+    const size_t n = printable(*text);
+    char escaped[8];
+    if (n)
+        put(o, *text, n);
+    else
+        put(o, escaped,
+            (size_t)snprintf(escaped, sizeof(escaped), "\\x%02x", (unsigned char)**text));
+    *text += n ? n : 1;
+}
+
+/* Line breaks stay where an indented line follows, as in lists. */
+static void put_message(struct out *o, const char *text)
+{
+    while (*text)
+        if (strncmp(text, "\n  ", 3) == 0)
+            put(o, text++, 1);
+        else
+            put_character(o, &text);
+}
+
+static int end(const struct out *o)
+{
+    if (o->size)
+        o->buf[o->used < o->size ? o->used : o->size - 1] = '\0';
+    return (int)o->used;
+}
+
+int q8_printable(const char *text, char *buf, size_t size)
+{
+    struct out o = {buf, size, 0};
+    while (*text)
+        put_character(&o, &text);
+    return end(&o);
 }
 
 int q8_err_format(const q8_err *err, const char *label, char *buf, size_t size)
@@ -149,8 +161,6 @@ int q8_err_format(const q8_err *err, const char *label, char *buf, size_t size)
                                  err->layer[0] ? "': " : ": ",
                                  err->text};
     for (size_t i = 0; i < sizeof(piece) / sizeof(piece[0]); i++)
-        put_safely(&o, piece[i]);
-    if (size)
-        buf[o.used < size ? o.used : size - 1] = '\0';
-    return (int)o.used;
+        put_message(&o, piece[i]);
+    return end(&o);
 }

@@ -1,4 +1,7 @@
-/** Loops compiled for several x86 levels, the best chosen at load time. */
+/**
+ * Loops compiled for several x86 levels, the best chosen at load time. Only for static functions,
+ * and of different names throughout the library: clang makes their resolvers public.
+ */
 #ifndef Q8_BASE_SIMD_H
 #define Q8_BASE_SIMD_H
 

@@ -62,11 +62,13 @@ static void rebuild_hist(q8_stats *stats)
     for (int c = 0; c < stats->channels; c++)
         small += fill_channel(&f, stats, c);
     f.bin[0] += small > 0 ? small : 0;
-    double rest = 0; /* what rounding left over so far */
+    const double slack = 1e-3; /* so that a sum that is a whole number but for rounding is one */
+    double sum = slack;
+    uint64_t given = 0;
     for (int i = 0; i < Q8_HIST_BINS; i++) {
-        const double whole = floor(f.bin[i] + rest);
-        rest += f.bin[i] - whole;
-        hist->bin[i] = (uint64_t)whole;
+        sum += f.bin[i];
+        hist->bin[i] = (uint64_t)sum - given;
+        given += hist->bin[i];
     }
     const int top = (int)(absmax * f.per_unit);
     if (hist->bin[top] == 0)

@@ -47,7 +47,7 @@ enum { INFINITY_BITS = 0x7f800000 };
  * exact.
  */
 Q8_SIMD_CLONES
-void q8_int8_codes(const float *x, float scale, size_t n, float *code)
+static void quantize(const float *x, float scale, size_t n, float *code)
 {
     const float most = 127;
     int32_t most_bits;
@@ -68,6 +68,11 @@ void q8_int8_codes(const float *x, float scale, size_t n, float *code)
         bits |= sign;
         memcpy(&code[i], &bits, sizeof(bits));
     }
+}
+
+void q8_int8_codes(const float *x, float scale, size_t n, float *code)
+{
+    quantize(x, scale, n, code);
 }
 
 Q8_SIMD_CLONES

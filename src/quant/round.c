@@ -18,7 +18,7 @@ static void add_scaled(float *to, const float *from, float factor, int n)
 
 /* In lanes, so that it becomes vector code. */
 Q8_SIMD_CLONES
-static float dot(const float *a, const float *b, int n)
+static float dot_of_rows(const float *a, const float *b, int n)
 {
     enum { LANES = 16 };
     float lane[LANES] = {0}, sum = 0;
@@ -64,7 +64,7 @@ static void best_weights(const q8_rounding *r, const float *w, float *x)
     }
     for (int i = 0; i < r->n; i++) {
         const float *row = r->factor + (size_t)i * stride;
-        x[i] = (x[i] - dot(row, x, i)) / row[i];
+        x[i] = (x[i] - dot_of_rows(row, x, i)) / row[i];
     }
     for (int i = r->n - 1; i >= 0; i--) {
         x[i] /= r->factor[(size_t)i * (stride + 1)];

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "report/utf8.h"
+#include "base/utf8.h"
 
 static void add(q8_json *json, const char *text)
 {

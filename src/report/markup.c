@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "report/utf8.h"
+#include "base/utf8.h"
 
 void q8_markup_add(q8_buf *buf, const char *html)
 {

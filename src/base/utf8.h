@@ -1,6 +1,6 @@
 /** Well-formed UTF-8, in text of any bytes. */
-#ifndef Q8_REPORT_UTF8_H
-#define Q8_REPORT_UTF8_H
+#ifndef Q8_BASE_UTF8_H
+#define Q8_BASE_UTF8_H
 
 #include <stddef.h>
 
