@@ -6,7 +6,8 @@ VENV="$ROOT/.venv"
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev
     libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev python3 python3-venv)
-TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils)
+# Chromium renders the report, with a font.
+TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core)
 
 say() { printf '== %s\n' "$*"; }
 

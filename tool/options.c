@@ -407,8 +407,8 @@ static bool check(struct options *o)
                            "(--precision fp16 or fp32 does not)");
     if (o->precision != Q8_INT8 && (o->table || o->output_table))
         return usage_error("--table and --output_table are for --precision int8");
-    if (o->precision != Q8_INT8 && o->report)
-        return usage_error("--report is for --precision int8");
+    if (o->precision != Q8_INT8 && (o->report || o->json))
+        return usage_error("--%s is for --precision int8", o->report ? "report" : "json");
     if (o->table && o->compat)
         return usage_error("--table and --compat: the scales are either the table's or those of an "
                            "older tool");

@@ -328,9 +328,9 @@ Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const q8_
                         q8_write_result *result, q8_err *err);
 
 /**
- * Writes what is known of every layer, and the figures of calibration, verification and the search
- * for an accuracy (NULL: leave them out), as JSON. Decibels that are infinite and figures that do
- * not exist are null.
+ * Writes what is known of every layer and of every tensor that int8 layers read, and the figures of
+ * calibration, verification and the search for an accuracy (NULL: leave them out), as JSON.
+ * Decibels that are infinite and figures that do not exist are null.
  */
 Q8_API q8_code q8_write_json(const char *path, const q8_model *model,
                              const q8_calib_result *calibrated, const q8_verify_result *verified,

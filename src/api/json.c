@@ -1,9 +1,8 @@
 /* q8_write_json(): what became of a model, for programs. */
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/file.h"
 #include "report/json.h"
+
+#include "api/gather.h"
+#include "base/file.h"
 
 static void put_calibration(q8_json *json, const q8_calib_result *calibrated)
 {
@@ -14,26 +13,65 @@ static void put_calibration(q8_json *json, const q8_calib_result *calibrated)
     q8_json_close(json, '}');
 }
 
-/* @param verified NULL: was not */
-static void put_layer(q8_json *json, const q8_layer_info *layer, const q8_verify_layer *verified)
+static void put_measured(q8_json *json, const q8_report_layer *layer)
+{
+    q8_json_float(json, "sqnr_db", (float)layer->measured->sqnr);
+    q8_json_float(json, "cosine", (float)layer->measured->cosine);
+    if (!layer->int8)
+        return;
+    q8_json_float(json, "alone_sqnr_db", (float)layer->measured->alone_sqnr);
+    q8_json_float(json, "alone_cosine", (float)layer->measured->alone_cosine);
+    q8_json_float(json, "saturation", (float)layer->measured->saturation);
+}
+
+static void put_weights(q8_json *json, const q8_report_weights *w)
+{
+    q8_json_integer(json, "weights", w->count);
+    q8_json_float(json, "weight_absmax_min", w->absmax_min);
+    q8_json_float(json, "weight_absmax_max", w->absmax_max);
+    q8_json_float(json, "weight_scale_min", w->scale_min);
+    q8_json_float(json, "weight_scale_max", w->scale_max);
+    q8_json_integer(json, "not_nearest", w->moved);
+    q8_json_integer(json, "biases_corrected", w->corrected);
+}
+
+static void put_layer(q8_json *json, const q8_report_layer *layer)
 {
     q8_json_open_line(json, NULL, '{');
     q8_json_text(json, "name", layer->name);
     q8_json_text(json, "type", layer->type);
+    q8_json_integer(json, "macs", layer->macs);
     q8_json_bool(json, "int8", layer->int8);
     if (layer->int8)
-        q8_json_float(json, "threshold", layer->threshold);
+        q8_json_float(json, "threshold", (float)layer->threshold);
     else
         q8_json_text(json, "reason", layer->reason);
-    if (verified) {
-        q8_json_float(json, "sqnr_db", (float)verified->sqnr);
-        q8_json_float(json, "cosine", (float)verified->cosine);
+    if (layer->measured)
+        put_measured(json, layer);
+    if (layer->weights)
+        put_weights(json, layer->weights);
+    q8_json_close(json, '}');
+}
+
+/* What int8 layers read. */
+static void put_tensor(q8_json *json, const q8_report_tensor *t)
+{
+    q8_json_open_line(json, NULL, '{');
+    q8_json_text(json, "name", t->name);
+    q8_json_text(json, "first_reader", t->reader);
+    q8_json_integer(json, "readers", t->n_readers);
+    if (t->seen) {
+        q8_json_float(json, "min", (float)t->min);
+        q8_json_float(json, "max", (float)t->max);
+        q8_json_float(json, "zeros", (float)t->zeros);
+        q8_json_float(json, "beyond", (float)t->beyond);
     }
-    if (verified && layer->int8) {
-        q8_json_float(json, "alone_sqnr_db", (float)verified->alone_sqnr);
-        q8_json_float(json, "alone_cosine", (float)verified->alone_cosine);
-        q8_json_float(json, "saturation", (float)verified->saturation);
-    }
+    q8_json_float(json, "largest_code", (float)t->threshold);
+    q8_json_bool(json, "shifted", t->shifted);
+    q8_json_bool(json, "negated", t->negated);
+    q8_json_integer(json, "channels", t->channels);
+    q8_json_integer(json, "equalised", t->equalised);
+    q8_json_float(json, "factor_max", (float)t->factor_max);
     q8_json_close(json, '}');
 }
 
@@ -91,23 +129,23 @@ static void put_reached(q8_json *json, const q8_reach_result *r)
     q8_json_close(json, '}');
 }
 
-static void put_model(q8_json *json, const q8_model *model, const q8_calib_result *calibrated,
-                      const q8_verify_result *verified, const q8_reach_result *reached)
+static void put_model(q8_json *json, const q8_report_data *data, const q8_reach_result *reached)
 {
-    const size_t layers = q8_model_layer_count(model);
-    const bool by_layer = verified && verified->n_layers == layers;
     q8_json_open(json, NULL, '{');
     q8_json_text(json, "version", q8_version());
-    if (calibrated)
-        put_calibration(json, calibrated);
+    if (data->calibrated)
+        put_calibration(json, data->calibrated);
     q8_json_open(json, "layers", '[');
-    for (size_t i = 0; i < layers; i++) {
-        const q8_layer_info layer = q8_model_layer(model, i);
-        put_layer(json, &layer, by_layer ? &verified->layer[i] : NULL);
-    }
+    for (size_t i = 0; i < data->n_layers; i++)
+        if (data->layer[i].linear)
+            put_layer(json, &data->layer[i]);
     q8_json_close(json, ']');
-    if (verified)
-        put_verification(json, verified);
+    q8_json_open(json, "tensors", '[');
+    for (size_t i = 0; i < data->n_tensors; i++)
+        put_tensor(json, &data->tensor[i]);
+    q8_json_close(json, ']');
+    if (data->verified)
+        put_verification(json, data->verified);
     if (reached)
         put_reached(json, reached);
     q8_json_close(json, '}');
@@ -118,9 +156,19 @@ q8_code q8_write_json(const char *path, const q8_model *model, const q8_calib_re
 {
     q8_buf text = {0};
     q8_json json = {.buf = &text};
-    put_model(&json, model, calibrated, verified, reached);
-    const q8_code code =
-        text.failed ? q8_fail_nomem(err) : q8_file_replace(path, text.data, text.size, err);
+    q8_report_data data = {.calibrated = calibrated, .verified = verified};
+    if (!model->int8)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
+    q8_arena *arena = q8_arena_open();
+    q8_code code =
+        arena ? q8_gather_layers(&data, model, verified, arena, err) : q8_fail_nomem(err);
+    if (!code)
+        code = q8_gather_tensors(&data, model, arena, err);
+    if (!code) {
+        put_model(&json, &data, reached);
+        code = text.failed ? q8_fail_nomem(err) : q8_file_replace(path, text.data, text.size, err);
+    }
     q8_buf_free(&text);
+    q8_arena_close(&arena);
     return code;
 }

@@ -93,6 +93,27 @@ class Report(unittest.TestCase):
             self.assertIn(f"{out['kl']:.5f}", text)
         self.assertLess(len(text), 600_000)
 
+    def test_json_has_weights_and_tensors(self):
+        self.report("--verify=4")
+        facts = json.loads((self.tmp / "out.json").read_text())
+        for layer in facts["layers"]:
+            self.assertGreater(layer["macs"], 0)
+            if layer["int8"]:
+                self.assertGreater(layer["weight_scale_min"], 0)
+                self.assertLessEqual(layer["weight_absmax_min"], layer["weight_absmax_max"])
+                self.assertLess(layer["not_nearest"], layer["weights"])
+        self.assertTrue(any(layer.get("not_nearest") for layer in facts["layers"]))
+        self.assertTrue(any(tensor["shifted"] for tensor in facts["tensors"]))
+        self.assertTrue(any(tensor["equalised"] for tensor in facts["tensors"]))
+        for tensor in facts["tensors"]:
+            self.assertLess(tensor["min"], tensor["max"])
+            self.assertGreaterEqual(tensor["factor_max"], 1)
+            self.assertLess(tensor["beyond"], 0.05)
+        self.report("--verify=0", "--round=nearest", "--shift=0", "--equalize=0")
+        facts = json.loads((self.tmp / "out.json").read_text())
+        self.assertFalse(any(layer.get("not_nearest") for layer in facts["layers"]))
+        self.assertFalse(any(tensor["shifted"] or tensor["equalised"] for tensor in facts["tensors"]))
+
     def test_needs_nothing_from_outside(self):
         text = self.report("--verify=4")[0].read_text()
         for tag, key, value in Page(text).attributes:
