@@ -1,4 +1,4 @@
-"""One conversion of SqueezeNet against two passes of the ncnn wheel over the same 200 pictures.
+"""A conversion of SqueezeNet against two passes of the ncnn wheel over the same 200 pictures.
 
 ncnn2table reads every picture twice, so two passes of ncnn's forward are the least it can cost. Both
 sides decode, resize and normalise the pictures, use two threads and see warm files; runs are
@@ -22,10 +22,14 @@ IMAGES = SHARED / "images" / "calib"
 MEAN = (104, 117, 123)
 
 
-def ours(tmp):
+# As much as ncnn's chain does: no refinement on pictures, no verification.
+PLAIN = ["--round=nearest", "--bias-correct=0", "--verify=0"]
+
+
+def ours(tmp, *flags):
     start = time.perf_counter()
     convert(f"{MODEL}.prototxt", f"{MODEL}.caffemodel", f"{tmp}/int8", f"--images={IMAGES}", "--mean", *MEAN,
-            "--threads=2")
+            "--threads=2", *flags)
     return time.perf_counter() - start
 
 
@@ -44,12 +48,13 @@ def ncnn_pass(net, paths):
 
 def main(rounds):
     paths = sorted(IMAGES.glob("*.jpg"))
-    times = {"ours, whole process": [], "ncnn wheel, two passes": [], "  of which forward": []}
+    times = {"ours, whole process": [], "ours, no refinement": [], "ncnn wheel, two passes": [], "  of which forward": []}
     with tempfile.TemporaryDirectory() as tmp:
         param, binary, _ = convert(f"{MODEL}.prototxt", f"{MODEL}.caffemodel", f"{tmp}/f32", "--precision=fp32")
         net = NcnnNet(param, binary, threads=2)
         for _ in range(rounds):
             times["ours, whole process"].append(ours(tmp))
+            times["ours, no refinement"].append(ours(tmp, *PLAIN))
             passes = [ncnn_pass(net, paths) for _ in range(2)]
             times["ncnn wheel, two passes"].append(sum(map(sum, passes)))
             times["  of which forward"].append(sum(f for _, f in passes))
