@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "calib/simd.h"
+#include "base/simd.h"
 
 /* No counter overflows: one table takes at most every fourth value, and the odd ones of a run's
  * end. */

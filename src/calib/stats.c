@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/simd.h"
 #include "calib/hist.h"
-#include "calib/simd.h"
 
 /* Accumulators of the vector loop: one AVX-512 register. */
 enum { LANES = 16 };

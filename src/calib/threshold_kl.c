@@ -11,8 +11,8 @@
  */
 #include <float.h>
 
+#include "base/simd.h"
 #include "calib/log.h"
-#include "calib/simd.h"
 #include "calib/threshold_method.h"
 
 enum { MAX_LEVELS = 255 };

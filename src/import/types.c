@@ -4,47 +4,32 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/words.h"
+
 enum { MAX_TYPE = 40 }; /* longer than any */
 
 /* Small letters and digits only: how names are compared that may be meant to be the same. */
-static size_t simplify(const char *type, char simple[MAX_TYPE])
+static size_t simplify(const char *type, char simple[MAX_TYPE + 1])
 {
     size_t n = 0;
     for (; *type && n < MAX_TYPE; type++)
         if (isalnum((unsigned char)*type))
             simple[n++] = (char)tolower((unsigned char)*type);
+    simple[n] = '\0';
     return n;
-}
-
-/* Levenshtein's distance. */
-static size_t distance(const char *a, size_t n_a, const char *b, size_t n_b)
-{
-    size_t row[MAX_TYPE + 1];
-    for (size_t k = 0; k <= n_b; k++)
-        row[k] = k;
-    for (size_t i = 0; i < n_a; i++) {
-        size_t diagonal = row[0];
-        row[0] = i + 1;
-        for (size_t k = 0; k < n_b; k++) {
-            size_t best = diagonal + (a[i] != b[k]);
-            diagonal = row[k + 1];
-            best = diagonal + 1 < best ? diagonal + 1 : best;
-            row[k + 1] = row[k] + 1 < best ? row[k] + 1 : best;
-        }
-    }
-    return row[n_b];
 }
 
 /* The known type that is spelt nearly so, NULL: none. */
 static const char *similar_type(const char *type)
 {
-    char wanted[MAX_TYPE], known[MAX_TYPE];
+    char wanted[MAX_TYPE + 1], known[MAX_TYPE + 1];
     const size_t n_wanted = simplify(type, wanted);
     const char *nearest = NULL;
     size_t nearest_distance = n_wanted / 5 + 1; /* misspelt letters that are forgiven, and one */
     for (int i = 0; i < q8_n_ops; i++)
         for (const char *const *name = q8_ops[i]->caffe_types; name && *name; name++) {
-            const size_t d = distance(wanted, n_wanted, known, simplify(*name, known));
+            simplify(*name, known);
+            const size_t d = q8_word_distance(wanted, known);
             if (d < nearest_distance) {
                 nearest = *name;
                 nearest_distance = d;

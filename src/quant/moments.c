@@ -2,8 +2,8 @@
 
 #include <stdatomic.h>
 
+#include "base/simd.h"
 #include "base/thread.h"
-#include "calib/simd.h"
 
 /* A tile of the result whose sums stay in registers. */
 enum { LANES = 16, TILE_ROWS = 8, TILE_VECTORS = Q8_MOMENTS_PAD / LANES };

@@ -1,27 +1,9 @@
 #include "quant/older_scales.h"
 
-#include <math.h>
-
-#include "ops/conv.h"
 #include "ops/rows.h"
 
 /* Below this the original tool calls weights 0. */
 #define ORIGINAL_LEAST 1e-4f
-
-static bool is_3x3_stride_1(const q8_node *node)
-{
-    const q8_conv_attr *a = node->op == &q8_op_convolution ? node->attr : NULL;
-    return a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 && a->stride_h == 1 &&
-           a->dilation_w == 1 && a->dilation_h == 1;
-}
-
-static float absmax_of(const float *x, size_t n)
-{
-    float most = 0;
-    for (size_t i = 0; i < n; i++)
-        most = fmaxf(most, fabsf(x[i]));
-    return most;
-}
 
 static float scale_of(const q8_node *node, q8_compat compat, float absmax)
 {
@@ -29,7 +11,8 @@ static float scale_of(const q8_node *node, q8_compat compat, float absmax)
         return node->op == &q8_op_convolutiondepthwise ? 1 : 0;
     if (absmax == 0)
         return 1;
-    const bool six_bits = compat == Q8_COMPAT_NCNN && is_3x3_stride_1(node);
+    const bool six_bits =
+        compat == Q8_COMPAT_NCNN && node->op == &q8_op_convolution && q8_may_be_winograd(node);
     return (six_bits ? 31 : 127) / absmax;
 }
 
@@ -49,7 +32,7 @@ q8_code q8_older_scales(q8_given *given, q8_graph *graph, const float *threshold
             scale[k] = k % together
                            ? scale[k - 1]
                            : scale_of(node, opts->compat,
-                                      absmax_of(node->weight[0].data + k * row / together, row));
+                                      q8_absmax(node->weight[0].data + k * row / together, row));
         given[i] = (q8_given){.float_reason = t > 0 ? NULL : "its input was not observed",
                               .weight_scales = scale,
                               .bottom_scale = t > 0 ? 127 / t : 1};

@@ -57,7 +57,7 @@ static const q8_conv_attr *convolution(const q8_node *node)
 
 /* ncnn runs a ConvolutionDepthWise of larger groups as one Convolution per group, so the winograd
  * bound holds there too. */
-static bool may_be_winograd(const q8_node *node)
+bool q8_may_be_winograd(const q8_node *node)
 {
     const q8_conv_attr *a = convolution(node);
     return a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 && a->stride_h == 1 &&
@@ -66,12 +66,11 @@ static bool may_be_winograd(const q8_node *node)
 
 long long q8_quant_sum_limit(const q8_node *node)
 {
-    return may_be_winograd(node) ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
+    return q8_may_be_winograd(node) ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
 }
 
-/* The largest |x|; infinity or NaN if one of them is. As integers, of which loops become vector
- * code. */
-static float absmax_of(const float *x, size_t n)
+/* As integers, of which loops become vector code. */
+float q8_absmax(const float *x, size_t n)
 {
     uint32_t most = 0;
     for (size_t i = 0; i < n; i++) {
@@ -139,7 +138,7 @@ static float fit_sum(const struct unit *u, float scale, long long limit)
 /* 0: no scale serves. */
 static float weight_scale(const struct unit *u, float bottom_scale, const q8_quant *limits)
 {
-    const float absmax = absmax_of(u->weight, u->rows * u->row_size);
+    const float absmax = q8_absmax(u->weight, u->rows * u->row_size);
     if (absmax == 0)
         return 1; /* any will do, but 0 gives NaN in one of ncnn's depthwise kernels */
     /* Weights so small that the limits apply can only yield values near 0. */
@@ -179,7 +178,7 @@ static const char *reason_for_float(const q8_node *node, const q8_linear *view, 
         return "its input was not observed";
     if (127 / threshold > MAX_SCALE)
         return "its input's values are too small";
-    if (!isfinite(absmax_of(node->weight[0].data, node->weight[0].count)))
+    if (!isfinite(q8_absmax(node->weight[0].data, node->weight[0].count)))
         return "its weights are not finite";
     if (conv && view->pads && pad_code(conv->pad_value, 127 / threshold) < 0)
         return "it pads with a value that has no int8 code ncnn handles";
@@ -231,7 +230,7 @@ struct making {
 
 static void set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits)
 {
-    const bool six = bits == Q8_WEIGHT_BITS_6 && may_be_winograd(node);
+    const bool six = bits == Q8_WEIGHT_BITS_6 && q8_may_be_winograd(node);
     quant->weight_limit = six ? 31 : 127;
     quant->sum_limit = bits == Q8_WEIGHT_BITS_AUTO ? q8_quant_sum_limit(node) : Q8_INT32_SUM;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "calib/simd.h"
+#include "base/simd.h"
 #include "quant/quant.h"
 
 enum { MOST_SWEEPS = 30 };
