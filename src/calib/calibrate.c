@@ -7,7 +7,8 @@
 
 /* One thread's own. */
 struct worker {
-    q8_stats **stats; /* by tensor id */
+    q8_stats **stats;        /* by tensor id */
+    q8_channel_queue *queue; /* likewise */
 };
 
 /* What is open while the loop runs. */
@@ -48,17 +49,38 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
     return Q8_OK;
 }
 
+static q8_code open_worker(struct worker *w, const q8_graph *graph, const bool *wanted, q8_err *err)
+{
+    w->queue = calloc((size_t)graph->n_tensors + 1, sizeof(*w->queue));
+    return w->queue ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
+}
+
+static void close_worker(struct worker *w, const q8_graph *graph)
+{
+    for (int t = 0; w->queue && t < graph->n_tensors; t++)
+        q8_channel_queue_close(&w->queue[t]);
+    free(w->queue);
+    free_stats(w->stats, graph->n_tensors);
+}
+
+static void flush_worker(const struct worker *w, const q8_graph *graph)
+{
+    for (int t = 0; t < graph->n_tensors; t++)
+        if (w->stats[t])
+            q8_channel_queue_flush(&w->queue[t], w->stats[t]->channel_bins);
+}
+
 static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 {
-    (void)err;
     struct worker *w = user;
-    q8_stats_add(w->stats[tensor], view);
-    return Q8_OK;
+    return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
 }
 
 /* Worker 0's statistics become those of all. */
 static q8_code merge_workers(struct job *job, q8_calibration *cal, q8_err *err)
 {
+    for (int i = 0; i < job->n_workers; i++)
+        flush_worker(&job->worker[i], job->graph);
     cal->n_tensors = job->graph->n_tensors;
     cal->stats = job->worker[0].stats;
     job->worker[0].stats = NULL;
@@ -96,6 +118,13 @@ static void warn_not_finite(const q8_calibration *cal, const q8_graph *graph, co
     }
 }
 
+int q8_calibration_batch(const q8_graph *graph)
+{
+    (void)graph;
+    const char *b = getenv("Q8B");
+    return b ? atoi(b) : 1;
+}
+
 static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8_env *env,
                         q8_err *err)
 {
@@ -110,16 +139,18 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         return q8_fail_nomem(err);
     for (int i = 0; i < job->n_workers && !code; i++) {
         job->user[i] = &job->worker[i];
-        code = new_stats(&job->worker[i].stats, job->graph, what->wanted, err);
+        code = open_worker(&job->worker[i], job->graph, what->wanted, err);
     }
-    const q8_exec_opts exec = {.backend = what->backend, .batch = 1, .wanted = what->wanted};
+    const q8_exec_opts exec = {.backend = what->backend,
+                               .batch = q8_calibration_batch(what->graph),
+                               .wanted = what->wanted};
     return code ? code : q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
 static void close_job(struct job *job)
 {
     for (int i = 0; job->worker && i < job->n_workers; i++)
-        free_stats(job->worker[i].stats, job->graph->n_tensors);
+        close_worker(&job->worker[i], job->graph);
     free(job->worker);
     free(job->user);
     q8_exec_close(&job->exec);

@@ -22,6 +22,9 @@ typedef struct q8_calibration_of {
     q8_backend_kind backend;
 } q8_calibration_of;
 
+/** How many pictures a thread runs at once. It depends on the graph alone. */
+int q8_calibration_batch(const q8_graph *graph);
+
 /**
  * Each thread reads a sample, runs it and adds to statistics of its own; these are merged at the
  * end. Unreadable samples are warned about by file, in list order, and counted; with `strict` the

@@ -1,7 +1,10 @@
 #include "calib/channel_bins.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/simd.h"
 
 /* A value's bits without those below the step: consecutive steps are consecutive numbers. */
 enum { STEP_SHIFT = 19, INFINITE = 255 * Q8_CHANNEL_STEPS };
@@ -44,16 +47,6 @@ static void count_step(q8_channel_bins *bins, int32_t step, uint32_t count)
     *(i < 0 || step == 0 ? &bins->small : &bins->bin[i]) += count;
 }
 
-static void add_value(q8_channel_bins *bins, float x)
-{
-    const int32_t step = (int32_t)step_of(x);
-    if (step >= INFINITE)
-        return;
-    if (step / Q8_CHANNEL_STEPS > bins->top)
-        raise_top(bins, step / Q8_CHANNEL_STEPS);
-    count_step(bins, step, 1);
-}
-
 static size_t common_divisor(size_t a, size_t b)
 {
     while (b) {
@@ -75,22 +68,168 @@ static size_t pixel_step(const q8_shape *shape, size_t spatial)
     return step > 0 ? step : 1;
 }
 
-void q8_channel_bins_add(q8_channel_bins *bins, const q8_view *view, int picture)
+/* Where a view's samples come from and go to: block of channels after block, in each pixel after
+ * pixel. */
+struct form {
+    size_t blocks, pixels, block;
+    size_t first, step; /* of the pixels */
+    size_t spatial;
+};
+
+static struct form form_of(const q8_view *view)
 {
     const size_t spatial = q8_shape_spatial(&view->shape), block = (size_t)view->block;
-    const size_t channels = (size_t)view->shape.dim[0];
-    const size_t blocks = (channels + block - 1) / block;
     const size_t step = pixel_step(&view->shape, spatial);
-    const size_t pixels = spatial < Q8_CHANNEL_PIXELS ? spatial : Q8_CHANNEL_PIXELS;
-    const float *plane = view->data + (size_t)picture * blocks * block * spatial;
-    for (size_t c = 0; c < channels; c += block, plane += block * spatial) {
-        const size_t lanes = channels - c < block ? channels - c : block;
-        for (size_t p = 0; p < pixels; p++) {
-            const float *x = plane + (step / 2 + p * step) * block;
-            for (size_t lane = 0; lane < lanes; lane++)
-                add_value(&bins[c + lane], x[lane]);
-        }
+    return (struct form){
+        .blocks = ((size_t)view->shape.dim[0] + block - 1) / block,
+        .pixels = spatial < Q8_CHANNEL_PIXELS ? spatial : Q8_CHANNEL_PIXELS,
+        .block = block,
+        .first = step / 2,
+        .step = step,
+        .spatial = spatial,
+    };
+}
+
+/* Samples of one block of channels of one picture. */
+static size_t block_samples(const struct form *f)
+{
+    return f->pixels * f->block;
+}
+
+static void sample_block(const q8_view *view, int picture, size_t block, const struct form *f,
+                         uint16_t *out)
+{
+    const float *plane = view->data + ((size_t)picture * f->blocks + block) * f->block * f->spatial;
+    for (size_t p = 0; p < f->pixels; p++, out += f->block) {
+        const float *x = plane + (f->first + p * f->step) * f->block;
+        for (size_t lane = 0; lane < f->block; lane++)
+            out[lane] = (uint16_t)step_of(x[lane]);
     }
+}
+
+/* A block of channels' samples in several pictures, which lie `picture` apart. */
+struct series {
+    const uint16_t *step;
+    size_t n, lanes, picture;
+    int pictures;
+};
+
+/* Of each lane's steps, those of values that are not finite left out. */
+Q8_SIMD_CLONES
+static void largest_steps(const struct series *s, uint16_t *largest)
+{
+    for (size_t lane = 0; lane < Q8_CHANNEL_LANES; lane++)
+        largest[lane] = 0;
+    for (int i = 0; i < s->pictures; i++) {
+        const uint16_t *step = s->step + (size_t)i * s->picture;
+        for (size_t k = 0; k < s->n; k++, step += s->lanes)
+            for (size_t lane = 0; lane < s->lanes; lane++) {
+                const uint16_t one = step[lane] < INFINITE ? step[lane] : 0;
+                largest[lane] = one > largest[lane] ? one : largest[lane];
+            }
+    }
+}
+
+/* Where a step is counted: in the bins, or in one of these. */
+enum { SMALL = Q8_CHANNEL_BINS, NONE };
+
+Q8_SIMD_CLONES
+static void find_places(const uint16_t *step, size_t n, size_t lanes, const int16_t *base,
+                        uint8_t *place)
+{
+    for (size_t k = 0; k < n; k++, step += lanes, place += lanes)
+        for (size_t lane = 0; lane < lanes; lane++) {
+            const int16_t at = (int16_t)(step[lane] - base[lane]);
+            const uint8_t finite = at < 0 || step[lane] == 0 ? SMALL : (uint8_t)at;
+            place[lane] = step[lane] < INFINITE ? finite : NONE;
+        }
+}
+
+/* By way of a table of its own, which stays in the nearest cache as all channels' bins do not. */
+static void count_channel(q8_channel_bins *bins, const uint8_t *place, size_t n, size_t stride)
+{
+    uint16_t count[NONE + 1] = {0};
+    for (size_t i = 0; i < n; i++)
+        count[place[i * stride]]++;
+    bins->small += count[SMALL];
+    for (int i = 0; i < Q8_CHANNEL_BINS; i++)
+        bins->bin[i] += count[i];
+}
+
+/* `s` has at most Q8_CHANNEL_QUEUE pictures; `channels` may be fewer than lanes. */
+static void count_block(q8_channel_bins *bins, const struct series *s, size_t channels)
+{
+    uint8_t place[Q8_CHANNEL_QUEUE * Q8_CHANNEL_PIXELS * Q8_CHANNEL_LANES];
+    uint16_t largest[Q8_CHANNEL_LANES];
+    int16_t base[Q8_CHANNEL_LANES] = {0};
+    largest_steps(s, largest);
+    for (size_t c = 0; c < channels && c < s->lanes; c++) {
+        raise_top(&bins[c], largest[c] / Q8_CHANNEL_STEPS);
+        base[c] = (int16_t)base_of(&bins[c]);
+    }
+    for (int i = 0; i < s->pictures; i++)
+        find_places(s->step + (size_t)i * s->picture, s->n, s->lanes, base,
+                    place + (size_t)i * s->n * s->lanes);
+    for (size_t c = 0; c < channels && c < s->lanes; c++)
+        count_channel(&bins[c], place + c, s->n * (size_t)s->pictures, s->lanes);
+}
+
+void q8_channel_bins_add(q8_channel_bins *bins, const q8_view *view)
+{
+    const struct form f = form_of(view);
+    const size_t channels = (size_t)view->shape.dim[0], n = block_samples(&f);
+    uint16_t steps[Q8_CHANNEL_QUEUE * Q8_CHANNEL_PIXELS * Q8_CHANNEL_LANES];
+    for (size_t b = 0; b < f.blocks; b++)
+        for (int i = 0; i < view->batch; i += Q8_CHANNEL_QUEUE) {
+            const int left = view->batch - i;
+            const int now = left < Q8_CHANNEL_QUEUE ? left : Q8_CHANNEL_QUEUE;
+            for (int k = 0; k < now; k++)
+                sample_block(view, i + k, b, &f, steps + (size_t)k * n);
+            const struct series series = {steps, f.pixels, f.block, n, now};
+            count_block(bins + b * f.block, &series, channels - b * f.block);
+        }
+}
+
+/* --- the queue -------------------------------------------------------------------------------- */
+
+q8_code q8_channel_queue_add(q8_channel_queue *queue, q8_channel_bins *bins, const q8_view *view,
+                             q8_err *err)
+{
+    const struct form f = form_of(view);
+    const size_t n = block_samples(&f), picture = f.blocks * n;
+    if (!queue->step) {
+        queue->step = malloc(Q8_CHANNEL_QUEUE * picture * sizeof(*queue->step));
+        if (!queue->step)
+            return q8_fail_nomem(err);
+    }
+    queue->channels = (size_t)view->shape.dim[0];
+    queue->pixels = f.pixels;
+    queue->block = f.block;
+    for (int i = 0; i < view->batch; i++) {
+        for (size_t b = 0; b < f.blocks; b++)
+            sample_block(view, i, b, &f, queue->step + (size_t)queue->pictures * picture + b * n);
+        if (++queue->pictures == Q8_CHANNEL_QUEUE)
+            q8_channel_queue_flush(queue, bins);
+    }
+    return Q8_OK;
+}
+
+void q8_channel_queue_flush(q8_channel_queue *queue, q8_channel_bins *bins)
+{
+    const size_t block = queue->block, n = queue->pixels * block;
+    const size_t blocks = queue->pictures ? (queue->channels + block - 1) / block : 0;
+    for (size_t b = 0; b < blocks; b++) {
+        const struct series series = {queue->step + b * n, queue->pixels, block, blocks * n,
+                                      queue->pictures};
+        count_block(bins + b * block, &series, queue->channels - b * block);
+    }
+    queue->pictures = 0;
+}
+
+void q8_channel_queue_close(q8_channel_queue *queue)
+{
+    free(queue->step);
+    *queue = (q8_channel_queue){0};
 }
 
 void q8_channel_bins_merge(q8_channel_bins *into, const q8_channel_bins *from)

@@ -17,6 +17,10 @@ enum {
     Q8_CHANNEL_BINS = Q8_CHANNEL_STEPS * Q8_CHANNEL_OCTAVES,
     /** Pixels looked at per picture, if it has as many. */
     Q8_CHANNEL_PIXELS = 32,
+    /** Pictures that are counted together, at most. */
+    Q8_CHANNEL_QUEUE = 8,
+    /** The largest block of a layout. */
+    Q8_CHANNEL_LANES = 16,
 };
 
 typedef struct q8_channel_bins {
@@ -28,10 +32,28 @@ typedef struct q8_channel_bins {
 
 /** No values, a factor of 1. */
 void q8_channel_bins_init(q8_channel_bins *bins);
-/** Adds some pixels of one picture of a view to its channels' bins. */
-void q8_channel_bins_add(q8_channel_bins *bins, const q8_view *view, int picture);
+/** Adds some pixels of each picture of a view to its channels' bins. */
+void q8_channel_bins_add(q8_channel_bins *bins, const q8_view *view);
 /** `into` becomes what it would be had it seen both. Same factor. */
 void q8_channel_bins_merge(q8_channel_bins *into, const q8_channel_bins *from);
+
+/**
+ * Samples of one tensor's pictures on their way into its channels' bins. Those of thousands of
+ * channels fit no cache, so they are visited once for several pictures. Zero-initialised is empty.
+ */
+typedef struct q8_channel_queue {
+    uint16_t *step; /**< ::Q8_CHANNEL_QUEUE pictures' */
+    int pictures;   /**< that wait */
+    size_t channels, pixels, block;
+} q8_channel_queue;
+
+/** As q8_channel_bins_add(), for views all of one shape and layout; some may wait in the queue. */
+q8_code q8_channel_queue_add(q8_channel_queue *queue, q8_channel_bins *bins, const q8_view *view,
+                             q8_err *err);
+/** Adds what waits. */
+void q8_channel_queue_flush(q8_channel_queue *queue, q8_channel_bins *bins);
+/** Forgets what waits. */
+void q8_channel_queue_close(q8_channel_queue *queue);
 
 /** Values counted, those that are 0 included. */
 uint64_t q8_channel_bins_count(const q8_channel_bins *bins);

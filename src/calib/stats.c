@@ -333,7 +333,8 @@ float q8_stats_channel_mean(const q8_stats *stats, int channel)
     return values > 0 ? (float)((double)stats->channel_sum[channel] * 0x1p-40 / values) : 0;
 }
 
-void q8_stats_add(q8_stats *stats, const q8_view *view)
+/* All but the channels' bins. */
+static void add_values(q8_stats *stats, const q8_view *view)
 {
     const size_t spatial = q8_shape_spatial(&view->shape);
     const size_t block = (size_t)view->block;
@@ -346,9 +347,24 @@ void q8_stats_add(q8_stats *stats, const q8_view *view)
             add_planes(stats, &binner, x, spatial);
         else
             add_blocks(stats, &binner, x, spatial, view->block);
-        q8_channel_bins_add(stats->channel_bins, view, i);
     }
     q8_binner_flush(&binner);
+}
+
+void q8_stats_add(q8_stats *stats, const q8_view *view)
+{
+    add_values(stats, view);
+    q8_channel_bins_add(stats->channel_bins, view);
+}
+
+q8_code q8_stats_queue(q8_stats *stats, q8_channel_queue *queue, const q8_view *view, q8_err *err)
+{
+    if (view->batch >= Q8_CHANNEL_QUEUE) {
+        q8_stats_add(stats, view);
+        return Q8_OK;
+    }
+    add_values(stats, view);
+    return q8_channel_queue_add(queue, stats->channel_bins, view, err);
 }
 
 void q8_stats_merge(q8_stats *into, const q8_stats *from)

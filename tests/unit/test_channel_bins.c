@@ -47,8 +47,8 @@ static void init(q8_channel_bins *bins, int n)
 
 static void add(q8_channel_bins *bins, const float *x, int picture)
 {
-    const q8_view view = {x, PICTURES, {3, {C, H, W}}, 1};
-    q8_channel_bins_add(bins, &view, picture);
+    const q8_view view = {x + picture * C * H * W, 1, {3, {C, H, W}}, 1};
+    q8_channel_bins_add(bins, &view);
 }
 
 /* One channel of values in the order given, `n` at most what is looked at. */
@@ -57,7 +57,7 @@ static q8_channel_bins bins_of(const float *x, int n)
     q8_channel_bins bins;
     const q8_view view = {x, 1, {3, {1, 1, n}}, 1};
     q8_channel_bins_init(&bins);
-    q8_channel_bins_add(&bins, &view, 0);
+    q8_channel_bins_add(&bins, &view);
     return bins;
 }
 
@@ -98,8 +98,40 @@ static void layout_does_not_show(void **unused)
     init(plain, C);
     init(other, C);
     add(plain, x, 0);
-    q8_channel_bins_add(other, &(q8_view){blocked, 1, {3, {C, H, W}}, BLOCK}, 0);
+    q8_channel_bins_add(other, &(q8_view){blocked, 1, {3, {C, H, W}}, BLOCK});
     assert_memory_equal(plain, other, sizeof(plain));
+    free(x);
+}
+
+/* Whether pictures come one by one, in batches, or wait in a queue that is flushed now and then. */
+static void batches_and_queues_do_not_show(void **unused)
+{
+    (void)unused;
+    enum { MANY = 3 * Q8_CHANNEL_QUEUE + 1 };
+    float *x = malloc(sizeof(*x) * MANY * C * H * W);
+    assert_non_null(x);
+    for (int i = 0; i < MANY * C * H * W; i++)
+        x[i] = any_value();
+    q8_channel_bins one_by_one[C], batch[C], queued[C];
+    q8_channel_queue queue = {0};
+    init(one_by_one, C);
+    init(batch, C);
+    init(queued, C);
+    for (int i = 0; i < MANY; i++)
+        add(one_by_one, x, i);
+    q8_channel_bins_add(batch, &(q8_view){x, MANY, {3, {C, H, W}}, 1});
+    for (int i = 0, n; i < MANY; i += n) {
+        n = 1 + i % 3;
+        n = n < MANY - i ? n : MANY - i;
+        const q8_view view = {x + i * C * H * W, n, {3, {C, H, W}}, 1};
+        assert_int_equal(q8_channel_queue_add(&queue, queued, &view, NULL), Q8_OK);
+        if (i % 5 == 0)
+            q8_channel_queue_flush(&queue, queued);
+    }
+    q8_channel_queue_flush(&queue, queued);
+    q8_channel_queue_close(&queue);
+    assert_memory_equal(one_by_one, batch, sizeof(batch));
+    assert_memory_equal(one_by_one, queued, sizeof(queued));
     free(x);
 }
 
@@ -164,7 +196,7 @@ static void pixels_are_spread(void **unused)
                 x[i] = i < n / 2 ? 1.0F : 0.0F;
             q8_channel_bins bins;
             q8_channel_bins_init(&bins);
-            q8_channel_bins_add(&bins, &(q8_view){x, 1, {3, {1, h, w}}, 1}, 0);
+            q8_channel_bins_add(&bins, &(q8_view){x, 1, {3, {1, h, w}}, 1});
             for (int b = 0; b < Q8_CHANNEL_BINS; b++)
                 upper += (int)bins.bin[b];
             const int seen = n < Q8_CHANNEL_PIXELS ? n : Q8_CHANNEL_PIXELS;
@@ -250,9 +282,13 @@ static void scaled_dead_channels(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_order_gives_the_same), cmocka_unit_test(layout_does_not_show),
-        cmocka_unit_test(values_are_between_edges),   cmocka_unit_test(odd_values),
-        cmocka_unit_test(pixels_are_spread),          cmocka_unit_test(scaled_statistics),
+        cmocka_unit_test(every_order_gives_the_same),
+        cmocka_unit_test(layout_does_not_show),
+        cmocka_unit_test(batches_and_queues_do_not_show),
+        cmocka_unit_test(values_are_between_edges),
+        cmocka_unit_test(odd_values),
+        cmocka_unit_test(pixels_are_spread),
+        cmocka_unit_test(scaled_statistics),
         cmocka_unit_test(scaled_dead_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
