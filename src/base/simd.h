@@ -16,4 +16,11 @@
 #define Q8_SIMD_CLONES
 #endif
 
+/* Where a compiler's vector code is not good enough: functions in intrinsics for one level, chosen
+ * by __builtin_cpu_supports(), with a plain version that gives the same. */
+#if defined(__x86_64__) && defined(__GNUC__)
+#define Q8_SIMD_X86
+#include <immintrin.h>
+#endif
+
 #endif

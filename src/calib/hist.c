@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/simd.h"
-
 /* No counter overflows: one table takes at most every fourth value, and the odd ones of a run's
  * end. */
 enum { MAX_WAITING = 32768 * Q8_BIN_TABLES };
@@ -28,6 +26,11 @@ void q8_hist_raise(q8_hist *hist, int32_t exponent)
         }
     }
     hist->exponent = exponent;
+}
+
+float q8_hist_scale(const q8_hist *hist)
+{
+    return hist->exponent == Q8_HIST_EMPTY ? 1 : ldexpf(Q8_HIST_BINS, -hist->exponent);
 }
 
 void q8_hist_merge(q8_hist *into, const q8_hist *from)
@@ -62,52 +65,30 @@ void q8_binner_flush(q8_binner *binner)
         const uint16_t *table = binner->table[t];
         for (int i = 0; i < Q8_HIST_BINS; i++)
             hist->bin[i] += table[i];
-        for (int i = 0; i < Q8_BIN_ZEROS; i++)
-            hist->zeros += table[Q8_HIST_BINS + i];
     }
     memset(binner->table, 0, sizeof(binner->table));
     binner->waiting = 0;
 }
 
-/* The table entry of a value. The product is exact: the scale is a power of two. */
-static inline int32_t find_entry(float x, float scale, size_t i)
+bool q8_binner_fit(q8_binner *binner, uint32_t absmax_bits)
 {
-    const int32_t bin = (int32_t)(fabsf(x) * scale);
-    const int32_t zero = Q8_HIST_BINS + (int32_t)(i % Q8_BIN_ZEROS);
-    return x == 0 ? zero : bin;
+    const int32_t exponent = absmax_bits ? exponent_of(absmax_bits) : Q8_HIST_EMPTY;
+    if (exponent <= binner->hist->exponent)
+        return false;
+    q8_binner_flush(binner);
+    q8_hist_raise(binner->hist, exponent);
+    return true;
 }
 
-Q8_SIMD_CLONES
-static void find_entries(const float *x, size_t n, float scale, int32_t *entry)
+void q8_binner_add(q8_binner *binner, const int32_t *bin, size_t n)
 {
-    enum { ROW = Q8_BIN_ZEROS }; /* a constant count becomes vector code at -O2 too */
-    size_t row = 0;
-    for (; row + ROW <= n; row += ROW)
-        for (size_t i = 0; i < ROW; i++)
-            entry[row + i] = find_entry(x[row + i], scale, i);
-    for (size_t i = row; i < n; i++)
-        entry[i] = find_entry(x[i], scale, i);
-}
-
-void q8_binner_add(q8_binner *binner, const float *x, size_t n, uint32_t absmax_bits)
-{
-    q8_hist *hist = binner->hist;
-    if (absmax_bits == 0) {
-        hist->zeros += n;
-        return;
-    }
-    const int32_t exponent = exponent_of(absmax_bits);
-    if (exponent > hist->exponent || binner->waiting + n > MAX_WAITING) {
+    if (binner->waiting + n > MAX_WAITING)
         q8_binner_flush(binner);
-        q8_hist_raise(hist, exponent);
-    }
-    int32_t entry[Q8_BIN_RUN];
-    find_entries(x, n, ldexpf(Q8_HIST_BINS, -hist->exponent), entry);
     size_t i = 0;
     for (; i + Q8_BIN_TABLES <= n; i += Q8_BIN_TABLES)
         for (size_t t = 0; t < Q8_BIN_TABLES; t++)
-            binner->table[t][entry[i + t]]++;
+            binner->table[t][bin[i + t]]++;
     for (; i < n; i++)
-        binner->table[0][entry[i]]++;
+        binner->table[0][bin[i]]++;
     binner->waiting += (uint32_t)n;
 }

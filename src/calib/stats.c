@@ -4,52 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/simd.h"
 #include "calib/hist.h"
+#include "calib/scan.h"
 
-/* Accumulators of the vector loop: one AVX-512 register. */
-enum { LANES = 16 };
-
-/* The smallest and the largest of some values, as integers that sort as the floats do: -NaN, -inf,
- * …, -0, +0, …, +inf, +NaN. */
-struct extent {
-    int32_t lo, hi;
-};
-
-static const struct extent nothing = {INT32_MAX, INT32_MIN};
-
-static int32_t key_of(float x)
+static bool is_finite(q8_extent e)
 {
-    int32_t bits;
-    memcpy(&bits, &x, sizeof(bits));
-    return bits ^ ((bits >> 31) & INT32_MAX);
-}
-
-static float of_key(int32_t key)
-{
-    const int32_t bits = key ^ ((key >> 31) & INT32_MAX);
-    float x;
-    memcpy(&x, &bits, sizeof(x));
-    return x + 0.0f; /* -0 becomes 0, whichever of them came first */
-}
-
-/* The bits of the largest |x|. */
-static uint32_t abs_bits(struct extent e)
-{
-    const int32_t lo = e.lo < 0 ? ~e.lo : e.lo;
-    const int32_t hi = e.hi < 0 ? ~e.hi : e.hi;
-    return (uint32_t)(lo > hi ? lo : hi);
-}
-
-static bool is_finite(struct extent e)
-{
-    return abs_bits(e) < 0x7f800000;
-}
-
-static void widen(struct extent *e, int32_t lo, int32_t hi)
-{
-    e->lo = lo < e->lo ? lo : e->lo;
-    e->hi = hi > e->hi ? hi : e->hi;
+    return q8_extent_abs_bits(e) < 0x7f800000;
 }
 
 /* Values that lie together: of one channel after another, or `block` channels taking turns. */
@@ -63,51 +23,6 @@ struct run {
     size_t step;       /* from a channel's value to its next */
 };
 
-typedef int32_t vector __attribute__((vector_size(LANES * sizeof(int32_t))));
-
-/* Extents of the values i, i + LANES, … for each i < LANES. */
-Q8_SIMD_CLONES
-static void lane_extents(const float *x, size_t n, int32_t *lo, int32_t *hi)
-{
-    vector l = {0}, h = {0};
-    l += INT32_MAX;
-    h += INT32_MIN;
-    size_t row = 0;
-    for (; row + LANES <= n; row += LANES) {
-        vector key;
-        memcpy(&key, x + row, sizeof(key));
-        key ^= (key >> 31) & INT32_MAX;
-        const vector less = key<l, more = key> h;
-        l = (key & less) | (l & ~less);
-        h = (key & more) | (h & ~more);
-    }
-    memcpy(lo, &l, sizeof(l));
-    memcpy(hi, &h, sizeof(h));
-    for (size_t i = 0; row + i < n; i++) {
-        const int32_t key = key_of(x[row + i]);
-        lo[i] = key < lo[i] ? key : lo[i];
-        hi[i] = key > hi[i] ? key : hi[i];
-    }
-}
-
-typedef float float_vector __attribute__((vector_size(LANES * sizeof(float))));
-
-/* Sums of the values i, i + LANES, … for each i < LANES. */
-Q8_SIMD_CLONES
-static void lane_sums(const float *x, size_t n, float *sum)
-{
-    float_vector s = {0};
-    size_t row = 0;
-    for (; row + LANES <= n; row += LANES) {
-        float_vector v;
-        memcpy(&v, x + row, sizeof(v));
-        s += v;
-    }
-    memcpy(sum, &s, sizeof(s));
-    for (size_t i = 0; row + i < n; i++)
-        sum[i] += x[row + i];
-}
-
 static void add_sum(q8_fixed_sum *into, double sum)
 {
     const double most = 0x1p60; /* beyond any network, and 2^27 such runs do not overflow */
@@ -117,75 +32,91 @@ static void add_sum(q8_fixed_sum *into, double sum)
     *into += (q8_fixed_sum)(sum * 0x1p40);
 }
 
-/* Adds up the channels of a run of finite values. */
-static void add_channel_sums(q8_stats *stats, const struct run *r)
+/* What was found in a run. */
+struct found {
+    q8_extent extent[Q8_SCAN_RUN]; /* by channel of the run; NaN and infinities included */
+    double sum[Q8_SCAN_RUN];       /* likewise */
+    int32_t bin[Q8_SCAN_RUN + Q8_SCAN_LANES];
+    size_t n_bins;
+};
+
+static bool is_interleaved(const struct run *r)
 {
-    q8_fixed_sum *sum = stats->channel_sum + r->first;
-    float lane[LANES];
-    if (r->step > 1 && LANES % r->step == 0) {
-        lane_sums(r->x, r->n, lane);
-        for (size_t i = 0; i < LANES; i++)
-            if (i % r->step < (size_t)r->channels)
-                add_sum(&sum[i % r->step], (double)lane[i]);
-        return;
-    }
-    for (int c = 0; c < r->channels; c++) {
-        const float *x = r->x + (size_t)c * r->start_step;
-        double total = 0;
-        if (r->step > 1 || r->each < LANES) {
-            for (size_t i = 0; i < r->each; i++)
-                total += (double)x[i * r->step];
-        } else {
-            lane_sums(x, r->each, lane);
-            for (int i = 0; i < LANES; i++)
-                total += (double)lane[i];
+    return r->step > 1 && Q8_SCAN_LANES % r->step == 0;
+}
+
+/* A value of each channel in turn: lanes are channels. */
+static void look_at_block(const struct run *r, float scale, struct found *f)
+{
+    q8_scan scan;
+    q8_scan_values(&scan, r->x, r->n, scale, f->bin);
+    for (size_t i = 0; i < Q8_SCAN_LANES; i++)
+        if (i % r->step < (size_t)r->channels) {
+            q8_extent_widen(&f->extent[i % r->step], (q8_extent){scan.lo[i], scan.hi[i]});
+            f->sum[i % r->step] += (double)scan.sum[i];
         }
-        add_sum(&sum[c], total);
+    f->n_bins = scan.n_bins;
+}
+
+static void look_at_plane(const struct run *r, int channel, float scale, struct found *f)
+{
+    q8_scan scan;
+    q8_scan_values(&scan, r->x + (size_t)channel * r->start_step, r->each, scale,
+                   f->bin + f->n_bins);
+    for (int i = 0; i < Q8_SCAN_LANES; i++) {
+        q8_extent_widen(&f->extent[channel], (q8_extent){scan.lo[i], scan.hi[i]});
+        f->sum[channel] += (double)scan.sum[i];
     }
+    f->n_bins += scan.n_bins;
+}
+
+/* Channels of a few values, which lie together, or in blocks of an odd size. */
+static void look_at_few(const struct run *r, float scale, struct found *f)
+{
+    q8_scan scan;
+    for (int c = 0; c < r->channels; c++)
+        for (size_t i = 0; i < r->each; i++) {
+            const float x = r->x[(size_t)c * r->start_step + i * r->step];
+            const int32_t key = q8_extent_key(x);
+            q8_extent_widen(&f->extent[c], (q8_extent){key, key});
+            f->sum[c] += (double)x;
+        }
+    q8_scan_values(&scan, r->x, r->n, scale, f->bin);
+    f->n_bins = scan.n_bins;
+}
+
+static void look(const struct run *r, float scale, struct found *f)
+{
+    f->n_bins = 0;
+    for (int c = 0; c < r->channels; c++) {
+        f->extent[c] = q8_no_extent;
+        f->sum[c] = 0;
+    }
+    if (is_interleaved(r))
+        look_at_block(r, scale, f);
+    else if (r->step == 1 && r->each >= Q8_SCAN_LANES)
+        for (int c = 0; c < r->channels; c++)
+            look_at_plane(r, c, scale, f);
+    else
+        look_at_few(r, scale, f);
 }
 
 /* Extent of the finite values among some, one by one. */
-static struct extent finite_extent(const float *x, size_t n, size_t step)
+static q8_extent finite_extent(const float *x, size_t n, size_t step)
 {
-    struct extent e = nothing;
+    q8_extent e = q8_no_extent;
     for (size_t i = 0; i < n; i++) {
-        const int32_t key = key_of(x[i * step]);
-        const struct extent one = {key, key};
+        const int32_t key = q8_extent_key(x[i * step]);
+        const q8_extent one = {key, key};
         if (is_finite(one))
-            widen(&e, key, key);
+            q8_extent_widen(&e, one);
     }
     return e;
 }
 
-/* Extents of the channels of a run, NaN and infinities included. */
-static void channel_extents(const struct run *r, struct extent *e)
+static void note_channel(q8_stats *stats, int channel, q8_extent e)
 {
-    int32_t lo[LANES], hi[LANES];
-    for (int c = 0; c < r->channels; c++)
-        e[c] = nothing;
-    if (r->step > 1 && LANES % r->step == 0) {
-        lane_extents(r->x, r->n, lo, hi);
-        for (size_t i = 0; i < LANES; i++)
-            if (i % r->step < (size_t)r->channels)
-                widen(&e[i % r->step], lo[i], hi[i]);
-        return;
-    }
-    for (int c = 0; c < r->channels; c++) {
-        const float *x = r->x + (size_t)c * r->start_step;
-        if (r->step > 1 || r->each < LANES) {
-            for (size_t i = 0; i < r->each; i++)
-                widen(&e[c], key_of(x[i * r->step]), key_of(x[i * r->step]));
-            continue;
-        }
-        lane_extents(x, r->each, lo, hi);
-        for (int i = 0; i < LANES; i++)
-            widen(&e[c], lo[i], hi[i]);
-    }
-}
-
-static void note_channel(q8_stats *stats, int channel, struct extent e)
-{
-    const float lo = of_key(e.lo), hi = of_key(e.hi);
+    const float lo = q8_extent_value(e.lo), hi = q8_extent_value(e.hi);
     const float absmax = -lo > hi ? -lo : hi;
     stats->min = lo < stats->min ? lo : stats->min;
     stats->max = hi > stats->max ? hi : stats->max;
@@ -210,46 +141,89 @@ static size_t copy_usable(const struct run *r, float *out)
     return n;
 }
 
-static void add_run(q8_stats *stats, q8_binner *binner, const struct run *r)
+/* What the pieces of some channels of one picture come to. */
+struct total {
+    q8_extent extent[Q8_SCAN_RUN]; /* of finite values */
+    double sum[Q8_SCAN_RUN];       /* of the pieces that are finite */
+};
+
+static void start_total(struct total *total, int channels)
 {
-    struct extent extent[Q8_BIN_RUN];
-    uint32_t absmax = 0;
+    for (int c = 0; c < channels; c++) {
+        total->extent[c] = q8_no_extent;
+        total->sum[c] = 0;
+    }
+}
+
+static void note_total(q8_stats *stats, const struct total *total, int first, int channels)
+{
+    for (int c = 0; c < channels; c++) {
+        if (total->extent[c].lo <= total->extent[c].hi)
+            note_channel(stats, first + c, total->extent[c]);
+        add_sum(&stats->channel_sum[first + c], total->sum[c]);
+    }
+}
+
+/* @return whether all values of the run are finite */
+static bool add_to_total(struct total *total, const struct run *r, const struct found *f,
+                         uint32_t *absmax)
+{
     bool finite = true;
-    channel_extents(r, extent);
+    *absmax = 0;
     for (int c = 0; c < r->channels; c++) {
-        struct extent e = extent[c];
+        q8_extent e = f->extent[c];
         if (!is_finite(e)) {
             finite = false;
             e = finite_extent(r->x + (size_t)c * r->start_step, r->each, r->step);
             if (e.hi < e.lo)
                 continue;
         }
-        note_channel(stats, r->first + c, e);
-        absmax = abs_bits(e) > absmax ? abs_bits(e) : absmax;
+        q8_extent_widen(&total->extent[c], e);
+        const uint32_t bits = q8_extent_abs_bits(e);
+        *absmax = bits > *absmax ? bits : *absmax;
     }
-    const size_t count = (size_t)r->channels * r->each;
-    stats->count += count;
-    if (finite)
-        add_channel_sums(stats, r);
-    if (finite && count == r->n) {
-        q8_binner_add(binner, r->x, r->n, absmax);
-        return;
+    for (int c = 0; finite && c < r->channels; c++)
+        total->sum[c] += f->sum[c];
+    return finite;
+}
+
+/* Bins are looked for before it is known whether the range will do, as it nearly always does. */
+static void add_run(q8_stats *stats, q8_binner *binner, const struct run *r, struct total *total)
+{
+    struct found f;
+    uint32_t absmax;
+    const float *x = r->x;
+    float usable[Q8_SCAN_RUN];
+    const size_t all = (size_t)r->channels * r->each;
+    size_t n = all;
+    look(r, q8_hist_scale(&stats->hist), &f);
+    const bool as_is = add_to_total(total, r, &f, &absmax) && n == r->n;
+    if (!as_is) {
+        n = copy_usable(r, usable);
+        x = usable;
     }
-    float usable[Q8_BIN_RUN];
-    const size_t n = copy_usable(r, usable);
-    stats->hist.not_finite += count - n;
-    q8_binner_add(binner, usable, n, absmax);
+    if (q8_binner_fit(binner, absmax) || !as_is) {
+        q8_scan scan;
+        q8_scan_values(&scan, x, n, q8_hist_scale(&stats->hist), f.bin);
+        f.n_bins = scan.n_bins;
+    }
+    stats->count += all;
+    stats->hist.not_finite += all - n;
+    stats->hist.zeros += n - f.n_bins;
+    q8_binner_add(binner, f.bin, f.n_bins);
 }
 
 /* One picture, channel after channel. */
 static void add_planes(q8_stats *stats, q8_binner *binner, const float *x, size_t spatial)
 {
     /* Small channels go together, large ones in pieces. */
-    const size_t piece = spatial < Q8_BIN_RUN ? spatial : Q8_BIN_RUN;
-    const int together = (int)(Q8_BIN_RUN / piece);
+    const size_t piece = spatial < Q8_SCAN_RUN ? spatial : Q8_SCAN_RUN;
+    const int together = (int)(Q8_SCAN_RUN / piece);
     for (int c = 0; c < stats->channels; c += together) {
         const int left = stats->channels - c;
         const int channels = left < together ? left : together;
+        struct total total;
+        start_total(&total, channels);
         for (size_t at = 0; at < spatial; at += piece) {
             const size_t each = spatial - at < piece ? spatial - at : piece;
             const struct run r = {.x = x + (size_t)c * spatial + at,
@@ -259,8 +233,9 @@ static void add_planes(q8_stats *stats, q8_binner *binner, const float *x, size_
                                   .each = each,
                                   .start_step = spatial,
                                   .step = 1};
-            add_run(stats, binner, &r);
+            add_run(stats, binner, &r, &total);
         }
+        note_total(stats, &total, c, channels);
     }
 }
 
@@ -268,20 +243,23 @@ static void add_planes(q8_stats *stats, q8_binner *binner, const float *x, size_
 static void add_blocks(q8_stats *stats, q8_binner *binner, const float *x, size_t spatial,
                        int block)
 {
-    const size_t piece = Q8_BIN_RUN / (size_t)block;
+    const size_t piece = Q8_SCAN_RUN / (size_t)block;
     for (int c = 0; c < stats->channels; c += block) {
-        const int left = stats->channels - c;
+        const int left = stats->channels - c, channels = left < block ? left : block;
+        struct total total;
+        start_total(&total, channels);
         for (size_t at = 0; at < spatial; at += piece) {
             const size_t each = spatial - at < piece ? spatial - at : piece;
             const struct run r = {.x = x + (size_t)c * spatial + at * (size_t)block,
                                   .n = each * (size_t)block,
                                   .first = c,
-                                  .channels = left < block ? left : block,
+                                  .channels = channels,
                                   .each = each,
                                   .start_step = 1,
                                   .step = (size_t)block};
-            add_run(stats, binner, &r);
+            add_run(stats, binner, &r, &total);
         }
+        note_total(stats, &total, c, channels);
     }
 }
 

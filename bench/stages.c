@@ -1,0 +1,195 @@
+/* stages PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]: where a conversion's time goes. Prints lines
+ * "name value unit"; see bench/speed.py. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "api/model.h"
+#include "base/thread.h"
+#include "calib/samples.h"
+#include "ops/rows.h"
+#include "quant/quant.h"
+
+enum { MOST_PICTURES = 200 };
+
+struct bench {
+    const char *proto, *weights;
+    q8_calib_opts opts;
+    q8_env env;
+    q8_model *model;
+    q8_samples *samples;
+    q8_exec *exec;
+    int batch;
+    atomic_size_t next;
+    q8_err *err;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static size_t pictures(const struct bench *b)
+{
+    return q8_samples_count(b->samples);
+}
+
+static void print_ms(const struct bench *b, const char *what, double seconds)
+{
+    printf("%s %.4f ms/picture\n", what, 1000 * seconds / (double)pictures(b));
+}
+
+static q8_code read_into(const struct bench *b, q8_run *run, size_t sample, int at, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    for (int i = 0; i < q8_samples_inputs(b->samples) && !code; i++)
+        code = q8_samples_read(b->samples, sample, i, q8_run_input(run, i, at), err);
+    return code;
+}
+
+static q8_code decode(void *user, int worker, q8_err *err)
+{
+    (void)worker;
+    struct bench *b = user;
+    q8_run *run;
+    q8_code code = q8_run_open(&run, b->exec, err);
+    for (size_t i; !code && (i = atomic_fetch_add(&b->next, 1)) < pictures(b);)
+        code = read_into(b, run, i, 0, err);
+    q8_run_close(&run);
+    return code;
+}
+
+/* What the first layers make of whatever lies in the slab takes as long as a picture. */
+static q8_code compute(void *user, int worker, q8_err *err)
+{
+    (void)worker;
+    struct bench *b = user;
+    q8_run *run;
+    q8_code code = q8_run_open(&run, b->exec, err);
+    for (int i = 0; i < b->batch && !code; i++)
+        code = read_into(b, run, 0, i, err);
+    while (!code && atomic_fetch_add(&b->next, (size_t)b->batch) < pictures(b))
+        code = q8_run_forward(run, b->batch, NULL, NULL, err);
+    q8_run_close(&run);
+    return code;
+}
+
+static q8_code time_threads(struct bench *b, const char *what, q8_worker_fn fn)
+{
+    atomic_store(&b->next, 0);
+    const double start = now();
+    const q8_code code = q8_parallel(b->env.threads, fn, b, b->err);
+    print_ms(b, what, now() - start);
+    return code;
+}
+
+static q8_code open_exec(struct bench *b)
+{
+    const q8_graph *graph = b->model->graph;
+    bool *wanted = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*wanted));
+    if (!wanted)
+        return q8_fail_nomem(b->err);
+    q8_quant_wanted(graph, wanted);
+    const q8_exec_opts opts = {
+        .backend = Q8_BACKEND_CPU, .batch = q8_calibration_batch(graph), .wanted = wanted};
+    b->batch = opts.batch;
+    const double start = now();
+    const q8_code code = q8_exec_open(&b->exec, graph, &opts, b->err);
+    printf("plan %.4f s\nbatch %d pictures\n", now() - start, b->batch);
+    return code;
+}
+
+static q8_code time_parts(struct bench *b)
+{
+    q8_code code = q8_samples_open(&b->samples, b->model->graph, &b->opts, NULL, &b->env, b->err);
+    if (!code)
+        code = open_exec(b);
+    if (!code)
+        code = time_threads(b, "decode", decode);
+    if (!code)
+        code = time_threads(b, "forward", compute);
+    return code;
+}
+
+/* `how` names the quantising. */
+static q8_code time_quantize(struct bench *b, const char *how, const q8_quant_opts *opts)
+{
+    const double start = now();
+    const q8_code code = q8_quantize(b->model, opts, &b->env, b->err);
+    printf("%s %.4f s\n", how, now() - start);
+    return code;
+}
+
+static q8_code time_stages(struct bench *b)
+{
+    const q8_quant_opts plain = {.no_bias_correction = true, .round_nearest = true};
+    const q8_quant_opts refined = {.pictures = &b->opts};
+    const q8_verify_opts on = {.pictures = b->opts, .calibrated_on = pictures(b)};
+    const q8_output output = {.param = "/tmp/q8-bench.param", .bin = "/tmp/q8-bench.bin"};
+    q8_verify_opts some = on;
+    q8_verify_result verified = {0};
+    some.pictures.limit = 32;
+    double start = now();
+    q8_code code = q8_calibrate(b->model, &b->opts, &b->env, NULL, b->err);
+    print_ms(b, "calibrate", now() - start);
+    if (!code)
+        code = time_quantize(b, "quantize", &plain);
+    if (!code)
+        code = time_quantize(b, "quantize+refine", &refined);
+    start = now();
+    if (!code)
+        code = q8_verify(b->model, &some, &b->env, &verified, b->err);
+    q8_verify_free(&verified);
+    printf("verify %.4f s\n", now() - start);
+    start = now();
+    if (!code)
+        code = q8_write(b->model, Q8_INT8, &output, NULL, b->err);
+    printf("write %.4f s\n", now() - start);
+    remove(output.param);
+    remove(output.bin);
+    return code;
+}
+
+static q8_code run(struct bench *b)
+{
+    const q8_model_opts open = {.proto = b->proto, .model = b->weights};
+    const double start = now();
+    q8_code code = q8_model_open(&b->model, &open, &b->env, b->err);
+    printf("open %.4f s\n", now() - start);
+    if (!code)
+        code = time_parts(b);
+    if (!code)
+        code = time_stages(b);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    printf("peak %.1f MiB\n", (double)usage.ru_maxrss / 1024);
+    q8_exec_close(&b->exec);
+    q8_samples_close(&b->samples);
+    q8_model_close(&b->model);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    static q8_err err;
+    if (argc < 5) {
+        fputs("usage: stages PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]\n", stderr);
+        return 2;
+    }
+    struct bench b = {.proto = argv[1], .weights = argv[2], .err = &err};
+    b.opts = (q8_calib_opts){
+        .images = (const char *const *)&argv[3], .n_images = 1, .limit = MOST_PICTURES};
+    b.env.threads = atoi(argv[4]) > 0 ? atoi(argv[4]) : q8_core_count();
+    for (int i = 5; i < argc && b.opts.preprocess.n_mean < 4; i++)
+        b.opts.preprocess.mean[b.opts.preprocess.n_mean++] = strtof(argv[i], NULL);
+    char text[8192];
+    if (run(&b) == Q8_OK)
+        return 0;
+    q8_err_format(&err, "error", text, sizeof(text));
+    fprintf(stderr, "%s\n", text);
+    return 1;
+}
