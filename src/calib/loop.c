@@ -70,41 +70,64 @@ static q8_code remember(struct worker *w, size_t index, const q8_err *why, q8_er
     return Q8_OK;
 }
 
-static q8_code read_sample(const struct job *job, struct worker *w, size_t index, q8_err *err)
+/* One sample, as picture `at` of the batch. */
+static q8_code read_sample(const struct job *job, struct worker *w, size_t index, int at,
+                           q8_err *err)
 {
     const q8_samples *samples = job->loop->samples;
     q8_code code = Q8_OK;
     for (int i = 0; i < q8_samples_inputs(samples) && !code; i++)
-        code = q8_samples_read(samples, index, i, q8_run_input(w->run, i, 0), err);
+        code = q8_samples_read(samples, index, i, q8_run_input(w->run, i, at), err);
     return code;
 }
 
-static q8_code do_sample(struct job *job, struct worker *w, size_t index, q8_err *err)
+/* The same; an unreadable one is remembered, and `*read` tells. */
+static q8_code try_sample(struct job *job, struct worker *w, size_t index, int at, bool *read,
+                          q8_err *err)
 {
     q8_err why = {0};
-    q8_code code = read_sample(job, w, index, &why);
+    const q8_code code = read_sample(job, w, index, at, &why);
+    *read = code == Q8_OK;
     if (q8_sample_unreadable(code)) {
         if (job->loop->strict)
             end_at(job, index);
         return remember(w, index, &why, err);
     }
-    if (code) {
+    if (code)
         *err = why;
-        return code;
-    }
-    w->used++;
-    code = q8_run_forward(w->run, 1, job->loop->observe, w->user, err);
-    return code || !job->loop->done ? code : job->loop->done(w->user, index, err);
+    return code;
 }
 
-static void show_progress(struct job *job)
+static void show_progress(struct job *job, size_t samples)
 {
     if (!job->env || !job->env->progress)
         return;
     pthread_mutex_lock(&job->progress);
-    job->done++;
+    job->done += samples;
     job->env->progress(job->env->user, job->loop->stage, job->done, job->n_samples);
     pthread_mutex_unlock(&job->progress);
+}
+
+/* Samples from `first` on, at most `left`, and as many as the batch has room for. */
+static q8_code do_batch(struct job *job, struct worker *w, size_t first, size_t left, q8_err *err)
+{
+    const q8_loop *loop = job->loop;
+    const size_t most = (size_t)q8_exec_batch(loop->exec), taken = left < most ? left : most;
+    int n = 0;
+    q8_code code = Q8_OK;
+    for (size_t i = first; i < first + taken && !code; i++) {
+        bool read;
+        code = try_sample(job, w, i, n, &read, err);
+        n += read;
+    }
+    if (!code && n > 0)
+        code = q8_run_forward(w->run, n, loop->observe, w->user, err);
+    if (!code && n > 0 && loop->done)
+        code = loop->done(w->user, first, err);
+    w->used += (size_t)n;
+    if (!code)
+        show_progress(job, taken);
+    return code;
 }
 
 static q8_code work(void *user, int index, q8_err *err)
@@ -113,15 +136,14 @@ static q8_code work(void *user, int index, q8_err *err)
     struct worker *w = &job->worker[index];
     q8_code code = q8_run_open(&w->run, job->loop->exec, err);
     while (!code) {
-        const size_t i = atomic_fetch_add(&job->next, 1);
-        if (i >= atomic_load(&job->end))
+        const size_t i = atomic_fetch_add(&job->next, (size_t)q8_exec_batch(job->loop->exec));
+        const size_t end = atomic_load(&job->end);
+        if (i >= end)
             break;
         if (q8_cancelled(job->env))
             code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
         else
-            code = do_sample(job, w, i, err);
-        if (!code)
-            show_progress(job);
+            code = do_batch(job, w, i, end - i, err);
     }
     if (code)
         end_at(job, 0); /* the others need not go on */

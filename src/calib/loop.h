@@ -8,13 +8,14 @@
 /** What is to be done. All borrowed. */
 typedef struct q8_loop {
     const q8_samples *samples;
-    const q8_exec *exec; /**< for a batch of 1 */
+    const q8_exec *exec;
     const char *stage;   /**< for env->progress */
     bool strict;         /**< an unreadable sample is an error, not a counted warning */
     void *const *worker; /**< by thread: what its calls are given */
     int n_workers;
     q8_observe_fn observe;
-    /** After a sample has been run; NULL: nothing is to be done then. */
+    /** After a sample has been run, for a plan with a batch of 1; NULL: nothing is to be done then.
+     */
     q8_code (*done)(void *worker, size_t sample, q8_err *err);
 } q8_loop;
 

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "calib/preprocess.h"
+#include "ops/conv.h"
 #include "ops/input.h"
 #include "ops/rows.h"
 
@@ -241,6 +242,46 @@ static void test_against_serial(void **state)
     q8_calibration_free(&cal);
 }
 
+/* A layer with more weights than the network has activations: its output is not wanted. */
+static void add_large_layer(struct fixture *f)
+{
+    enum { OUTPUTS = 8, WEIGHTS = OUTPUTS * 3 * SIZE * SIZE };
+    const q8_shape shape = {3, {OUTPUTS, 1, 1}};
+    const int out = q8_graph_add_tensor(f->graph, "large", &shape);
+    q8_node *node = add_node(f, &q8_op_convolution, "large", 1, out);
+    q8_conv_attr *a = node->attr;
+    a->num_output = OUTPUTS;
+    a->kernel_w = a->kernel_h = SIZE;
+    a->weight_data_size = WEIGHTS;
+    node->weight[0] = (q8_weight){q8_arena_array(f->arena, WEIGHTS, sizeof(float)), WEIGHTS};
+    assert_non_null(node->weight[0].data);
+}
+
+static void test_batches_do_not_show(void **state)
+{
+    struct fixture *f = *state;
+    write_picture(f, 3, "P6\nnonsense");
+    write_picture(f, 22, "P6\n3 3\n255\n");
+    struct how how = {.threads = 1, .norm = 1};
+    q8_calibration alone;
+    struct seen one;
+    q8_err err;
+    assert_int_equal(q8_calibration_batch(f->graph), 1);
+    assert_int_equal(run(f, &how, &alone, &one, &err), Q8_OK);
+    add_large_layer(f);
+    assert_int_equal(q8_calibration_batch(f->graph), 4);
+    for (how.threads = 1; how.threads < 9; how.threads++) {
+        q8_calibration many;
+        struct seen seen;
+        assert_int_equal(run(f, &how, &many, &seen, &err), Q8_OK);
+        many.n_tensors = alone.n_tensors;
+        assert_same(&alone, &many);
+        assert_string_equal(one.warnings, seen.warnings);
+        q8_calibration_free(&many);
+    }
+    q8_calibration_free(&alone);
+}
+
 static void test_threads_do_not_show(void **state)
 {
     struct fixture *f = *state;
@@ -420,15 +461,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_against_serial),
-        TEST(test_threads_do_not_show),
-        TEST(test_strict_names_the_first),
-        TEST(test_none_usable),
-        TEST(test_cancel),
-        TEST(test_nothing_wanted),
-        TEST(test_only_wanted_tensors),
-        TEST(test_not_finite),
-        TEST(test_inputs_it_cannot_feed),
+        TEST(test_against_serial),      TEST(test_threads_do_not_show),
+        TEST(test_batches_do_not_show), TEST(test_strict_names_the_first),
+        TEST(test_none_usable),         TEST(test_cancel),
+        TEST(test_nothing_wanted),      TEST(test_only_wanted_tensors),
+        TEST(test_not_finite),          TEST(test_inputs_it_cannot_feed),
         TEST(test_two_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
