@@ -306,6 +306,29 @@ q8_code q8_team_gather(const q8_env *env, q8_code code, q8_buf *bytes, q8_err *e
     return q8_team_reduce(env, code, &gather, err);
 }
 
+q8_range q8_team_range(const q8_env *env, size_t count)
+{
+    const size_t rank = (size_t)q8_team_rank(env), size = (size_t)q8_team_size(env);
+    return (q8_range){.begin = count * rank / size, .end = count * (rank + 1) / size};
+}
+
+q8_code q8_team_complete(const q8_env *env, q8_code code, void *data, size_t count, size_t each,
+                         q8_err *err)
+{
+    q8_buf all = {0};
+    const q8_range own = q8_team_range(env, count);
+    if (is_alone(env))
+        return code;
+    q8_buf_add(&all, (const char *)data + own.begin * each, (own.end - own.begin) * each);
+    code = q8_team_gather(env, code, &all, err);
+    if (!code && all.size != count * each)
+        code = q8_fail(err, Q8_EINTERNAL, NULL, NULL, "%zu bytes of %zu", all.size, count * each);
+    if (!code)
+        memcpy(data, all.data, all.size);
+    q8_buf_free(&all);
+    return code;
+}
+
 struct broadcast {
     bool sends;
     void *data;

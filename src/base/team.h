@@ -42,6 +42,17 @@ q8_code q8_team_reduce(const q8_env *env, q8_code code, const q8_reduction *what
 /** An exchange: `bytes` become those of all members, in order of rank. */
 q8_code q8_team_gather(const q8_env *env, q8_code code, q8_buf *bytes, q8_err *err);
 
+/** The part of `count` things in a row that is this member's: all of them alone. */
+typedef struct q8_range {
+    size_t begin, end;
+} q8_range;
+q8_range q8_team_range(const q8_env *env, size_t count);
+
+/** An exchange: of `count` elements of `each` bytes every member has made those of its range, and
+ *  gets those of the others. */
+q8_code q8_team_complete(const q8_env *env, q8_code code, void *data, size_t count, size_t each,
+                         q8_err *err);
+
 /** An exchange: `data` becomes member 0's. */
 q8_code q8_team_broadcast(const q8_env *env, q8_code code, void *data, size_t size, q8_err *err);
 

@@ -53,7 +53,7 @@ struct job {
 
 int q8_loop_workers(const q8_samples *samples, const q8_env *env)
 {
-    const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
+    const int threads = q8_thread_count(env);
     const size_t n = q8_team_share(env, q8_samples_count(samples));
     return n < 1 ? 1 : (size_t)threads < n ? threads : (int)n;
 }
