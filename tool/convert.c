@@ -133,6 +133,14 @@ static q8_code write_report(struct conversion *c)
     return q8_report(c->o->report, c->model, &report, c->err);
 }
 
+static q8_code write_all(struct conversion *c)
+{
+    q8_code code = write_model(c);
+    if (!code)
+        code = write_json(c);
+    return code ? code : write_report(c);
+}
+
 /* --- what is printed -------------------------------------------------------------------------- */
 
 static const char *size_text(double bytes, char *text, size_t size)
@@ -214,11 +222,13 @@ static q8_code run(struct conversion *c)
         code = quantize(c);
     if (!code && c->o->precision == Q8_INT8)
         code = verify(c);
-    if (!code)
-        code = write_model(c);
-    if (!code)
-        code = write_json(c);
-    return code ? code : write_report(c);
+    code = q8_agree(c->env, code, c->err);
+    if (!code && c->env->team->rank == 0) /* one for all of a team */
+        code = write_all(c);
+    /* What stands there is not undone by an interrupt. */
+    q8_env written = *c->env;
+    written.cancel = NULL;
+    return q8_agree(&written, code, c->err);
 }
 
 q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *err)

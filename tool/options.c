@@ -130,7 +130,9 @@ static const struct row rows[] = {
      "the same and more as one page to look at: histograms, weights, rewrites, pictures as the "
      "network saw them",
      NULL, 0, 0},
-    {"threads", COUNT, AT(threads), 0, "N", "default: every core", NULL, 1, 1024},
+    {"threads", COUNT, AT(threads), 0, "N",
+     "default: every core; under mpirun each process's share of the cores it may use", NULL, 1,
+     1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
      "progress bar (default auto: on a terminal)", progresses, 0, 0},
@@ -468,7 +470,8 @@ void options_help(FILE *out)
         "out\n\n"
         "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
         "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
-        "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n\n"
+        "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n"
+        "  mpirun -n N caffe-int8-to-ncnn ...    the work shared by N processes, the same files\n\n"
         "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
         out);
     for (int i = 0; i < N_ROWS; i++)

@@ -65,7 +65,33 @@ Q8_API int q8_err_format(const q8_err *err, const char *label, char *buf, size_t
  */
 Q8_API int q8_printable(const char *text, char *buf, size_t size);
 
-/** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores. */
+/**
+ * Processes that share the work on one model: each makes the same calls with the same arguments, on
+ * files that are the same for all, and does its share of the samples. Every member's calls then
+ * return the same and leave the same model, to the bit what a process alone would make, whatever
+ * the size: let member 0 write it. (All are to be of one kind of machine: bytes are sent as they
+ * are in memory.)
+ *
+ * Calls of the library that have a ::q8_env wait for each other. When one fails on any member it
+ * fails on all, with the same error; the team has then come to its end, and so do further calls.
+ */
+typedef struct q8_team {
+    void *user;     /**< passed to the callbacks */
+    int rank, size; /**< members are 0 to size - 1 */
+    /** Moves `size` bytes to or from a member; what one sends to another arrives in order. False:
+     *  it cannot be reached any more. Called from the thread that called the library. */
+    bool (*send)(void *user, int to, const void *data, size_t size);
+    bool (*receive)(void *user, int from, void *data, size_t size);
+    /** Perhaps NULL, both: spreads the news that samples from number `from` on need not be done,
+     *  without waiting; and the lowest such number that has been heard, SIZE_MAX: none. Without it
+     *  a failure is learned when all have done their share. Called from any thread. */
+    void (*stop)(void *user, size_t from);
+    size_t (*stopped)(void *user);
+    q8_code failed; /**< private */
+} q8_team;
+
+/** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores, alone.
+ */
 typedef struct q8_env {
     void *user;                                   /**< passed to the callbacks */
     void (*warn)(void *user, const q8_err *what); /**< something was odd, work goes on */
@@ -75,7 +101,16 @@ typedef struct q8_env {
     void (*progress)(void *user, const char *stage, size_t done, size_t total);
     const volatile int *cancel; /**< set non-zero (a signal handler may) to end with ::Q8_EINTR */
     int threads;                /**< 0: every core this process may use */
+    q8_team *team;              /**< NULL: alone */
 } q8_env;
+
+/**
+ * Members of a team tell each other how something ended that they did between calls of the library,
+ * so that nobody waits for one that has given up: all return an error if one brings it, of several
+ * that of the lowest rank. Alone it returns `code`.
+ * @param err holds the error, if `code` is one; becomes the team's
+ */
+Q8_API q8_code q8_agree(const q8_env *env, q8_code code, q8_err *err);
 
 /**
  * How a picture becomes the network's input: turned as its EXIF data says, resized, its channels

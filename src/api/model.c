@@ -32,7 +32,7 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     q8_model *m = calloc(1, sizeof(*m));
     if (!m || !(m->arena = q8_arena_open())) {
         free(m);
-        return q8_fail_nomem(err);
+        return q8_agree(env, q8_fail_nomem(err), err);
     }
     q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
     if (!code)
@@ -43,6 +43,7 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
         code = q8_fail_nomem(err);
     if (!code)
         code = q8_pass_split_groups(m->graph, err);
+    code = q8_agree(env, code, err);
     if (code)
         q8_model_close(&m);
     else
@@ -69,10 +70,8 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
-                     q8_calib_result *result, q8_err *err)
+static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env, q8_err *err)
 {
-    const double start = now();
     bool *wanted =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
     if (!wanted)
@@ -86,7 +85,14 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
         .transform = &model->transform,
         .backend = Q8_BACKEND_CPU,
     };
-    q8_code code = q8_calibration_run(&model->calibration, &what, env, err);
+    return q8_calibration_run(&model->calibration, &what, env, err);
+}
+
+q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
+                     q8_calib_result *result, q8_err *err)
+{
+    const double start = now();
+    const q8_code code = q8_agree(env, calibrate(model, opts, env, err), err);
     model->calibrated = code == Q8_OK;
     if (result)
         *result = (q8_calib_result){.used = model->calibration.used,
@@ -202,11 +208,12 @@ static q8_code forget_unread(q8_calibration *cal, const q8_graph *graph, q8_err 
     return Q8_OK;
 }
 
-q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const q8_env *env,
+                              q8_err *err)
 {
     if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
-    model->int8 = NULL; /* a failure leaves no half of one */
+    model->int8 = NULL;
     model->rewritten = NULL;
     q8_arena_close(&model->int8_arena);
     model->int8_arena = q8_arena_open();
@@ -238,6 +245,14 @@ q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *en
     q8_calibration_free(&working);
     if (!code)
         model->int8 = graph;
+    return code;
+}
+
+q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+{
+    const q8_code code = q8_agree(env, quantize_model(model, opts, env, err), err);
+    if (code)
+        model->int8 = NULL; /* a failure leaves no half of one */
     return code;
 }
 
@@ -281,7 +296,7 @@ q8_code q8_verify(const q8_model *model, const q8_verify_opts *opts, const q8_en
     *result = (q8_verify_result){0};
     if (!model->int8)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
-    const q8_code code = verify(model, opts, env, result, err);
+    const q8_code code = q8_agree(env, verify(model, opts, env, result, err), err);
     result->seconds = now() - start;
     return code;
 }

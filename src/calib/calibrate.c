@@ -3,13 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/team.h"
 #include "calib/loop.h"
+#include "calib/packed.h"
 #include "ops/op.h"
 
 /* One thread's own. */
 struct worker {
     q8_stats **stats;        /* by tensor id */
     q8_channel_queue *queue; /* likewise */
+    size_t used;
 };
 
 /* What is open while the loop runs. */
@@ -77,25 +80,76 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
 }
 
+static q8_code count_sample(void *user, size_t sample, q8_err *err)
+{
+    (void)sample, (void)err;
+    struct worker *w = user;
+    w->used++;
+    return Q8_OK;
+}
+
 /* Worker 0's statistics become those of all. */
-static q8_code merge_workers(struct job *job, q8_calibration *cal, q8_err *err)
+static void merge_workers(struct job *job, q8_calibration *cal)
 {
     for (int i = 0; i < job->n_workers; i++)
         flush_worker(&job->worker[i], job->graph);
     cal->n_tensors = job->graph->n_tensors;
     cal->stats = job->worker[0].stats;
+    cal->used = job->worker[0].used;
     job->worker[0].stats = NULL;
-    for (int t = 0; t < cal->n_tensors; t++) {
-        if (!cal->stats[t])
-            continue;
-        for (int i = 1; i < job->n_workers; i++)
-            q8_stats_merge(cal->stats[t], job->worker[i].stats[t]);
-        if (cal->stats[t]->count == 0)
-            return q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
-                           job->graph->tensor[t].name);
+    for (int i = 1; i < job->n_workers; i++) {
+        cal->used += job->worker[i].used;
+        for (int t = 0; t < cal->n_tensors; t++)
+            if (cal->stats[t])
+                q8_stats_merge(cal->stats[t], job->worker[i].stats[t]);
     }
-    return Q8_OK;
 }
+
+/* --- those of a team -------------------------------------------------------------------------- */
+
+struct shared {
+    q8_calibration *cal;
+    const q8_graph *graph;
+};
+
+static void pack(void *user, q8_buf *bytes)
+{
+    const struct shared *s = user;
+    q8_calibration_pack(s->cal, bytes);
+}
+
+static q8_code merge_packed(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct shared *s = user;
+    q8_calibration other = {0};
+    q8_code code = q8_calibration_unpack(&other, data, size, s->graph, err);
+    if (!code)
+        code = q8_calibration_merge(s->cal, &other, err);
+    q8_calibration_free(&other);
+    return code;
+}
+
+static q8_code replace(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct shared *s = user;
+    q8_calibration_free(s->cal);
+    return q8_calibration_unpack(s->cal, data, size, s->graph, err);
+}
+
+static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8_err *err)
+{
+    struct shared shared = {cal, job->graph};
+    const q8_reduction all = {&shared, pack, merge_packed, replace};
+    merge_workers(job, cal);
+    q8_code code = q8_team_reduce(env, Q8_OK, &all, err);
+    for (int t = 0; t < cal->n_tensors && !code; t++)
+        if (cal->stats[t] && cal->stats[t]->count == 0)
+            code = q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
+                           job->graph->tensor[t].name);
+    return code;
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static const q8_node *producer_of(const q8_graph *graph, int tensor)
 {
@@ -194,11 +248,14 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
         .worker = job.user,
         .n_workers = job.n_workers,
         .observe = observe,
+        .done = count_sample,
     };
+    size_t used, skipped;
     if (!code)
-        code = q8_loop_run(&loop, env, &cal->used, &cal->skipped, err);
+        code = q8_loop_run(&loop, env, &used, &skipped, err);
     if (!code)
-        code = merge_workers(&job, cal, err);
+        code = merge(&job, cal, env, err);
+    cal->skipped = code ? 0 : skipped;
     if (!code)
         warn_not_finite(cal, what->graph, env);
     close_job(&job);

@@ -5,20 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/team.h"
 #include "base/thread.h"
 
-/* A sample that could not be read. */
+/* A sample that could not be read, or what went wrong with it otherwise. */
 struct failure {
-    size_t index;
-    q8_code code;
-    char *file, *text; /* `file` points into `text`'s memory */
+    uint64_t index;
+    int32_t code, skipped; /* the sample is left out, and work goes on */
+    const char *file, *layer, *text;
+};
+
+/* What a member of the team did. Behind it come its failures: the first bytes of a failure, up to
+ * `file`, and its strings. */
+struct share {
+    uint64_t used, failures;
+    uint64_t complete; /* it has not been stopped */
+};
+
+/* The same of all members. */
+struct outcome {
+    size_t used, n;
+    bool complete;
+    struct failure *failure; /* in list order; strings are in `bytes` */
+    q8_buf bytes;
 };
 
 /* One thread's own. */
 struct worker {
     q8_run *run;
+    size_t *sample; /* of its batch */
     void *user;
-    struct failure *failure;
+    q8_buf failures; /* as in a share */
     size_t n_failures, used;
 };
 
@@ -28,7 +45,8 @@ struct job {
     const q8_env *env;
     size_t n_samples;
     struct worker *worker;
-    atomic_size_t next; /* sample */
+    size_t mine;        /* samples that this member of the team does */
+    atomic_size_t next; /* of these */
     atomic_size_t end;  /* no sample from here on is wanted any more */
     pthread_mutex_t progress;
     size_t done;
@@ -36,8 +54,8 @@ struct job {
 
 int q8_loop_workers(const q8_samples *samples, const q8_env *env)
 {
-    const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
-    const size_t n = q8_samples_count(samples);
+    const int threads = q8_thread_count(env);
+    const size_t n = q8_team_share(env, q8_samples_count(samples));
     return n < 1 ? 1 : (size_t)threads < n ? threads : (int)n;
 }
 
@@ -50,24 +68,21 @@ static void end_at(struct job *job, size_t to)
         ;
 }
 
-static q8_code remember(struct worker *w, size_t index, const q8_err *why, q8_err *err)
+static void add_string(q8_buf *buf, const char *text)
 {
-    /* Grows at every power of two. */
-    if ((w->n_failures & (w->n_failures - 1)) == 0) {
-        const size_t capacity = w->n_failures ? w->n_failures * 2 : 1;
-        struct failure *bigger = realloc(w->failure, capacity * sizeof(*bigger));
-        if (!bigger)
-            return q8_fail_nomem(err);
-        w->failure = bigger;
-    }
-    const size_t size = strlen(why->text) + 1;
-    char *text = malloc(size + strlen(why->file) + 1);
-    if (!text)
-        return q8_fail_nomem(err);
-    memcpy(text, why->text, size);
-    w->failure[w->n_failures++] = (struct failure){
-        .index = index, .code = why->code, .file = strcpy(text + size, why->file), .text = text};
-    return Q8_OK;
+    q8_buf_add(buf, text, strlen(text) + 1);
+}
+
+static q8_code remember(struct worker *w, size_t index, bool skipped, const q8_err *why,
+                        q8_err *err)
+{
+    const struct failure f = {.index = index, .code = (int32_t)why->code, .skipped = skipped};
+    q8_buf_add(&w->failures, &f, offsetof(struct failure, file));
+    add_string(&w->failures, why->file);
+    add_string(&w->failures, why->layer);
+    add_string(&w->failures, why->text);
+    w->n_failures++;
+    return w->failures.failed ? q8_fail_nomem(err) : Q8_OK;
 }
 
 /* One sample, as picture `at` of the batch. */
@@ -81,20 +96,25 @@ static q8_code read_sample(const struct job *job, struct worker *w, size_t index
     return code;
 }
 
-/* The same; an unreadable one is remembered, and `*read` tells. */
-static q8_code try_sample(struct job *job, struct worker *w, size_t index, int at, bool *read,
-                          q8_err *err)
+/* A sample that cannot be read is left out; anything else ends the loop there. */
+static q8_code note_failure(struct job *job, struct worker *w, size_t index, const q8_err *why,
+                            q8_err *err)
 {
-    q8_err why = {0};
-    const q8_code code = read_sample(job, w, index, at, &why);
-    *read = code == Q8_OK;
-    if (q8_sample_unreadable(code)) {
-        if (job->loop->strict)
-            end_at(job, index);
-        return remember(w, index, &why, err);
+    const bool skipped = !job->loop->strict && q8_sample_unreadable(why->code);
+    if (!skipped) {
+        end_at(job, index);
+        q8_team_stop(job->env, index);
     }
-    if (code)
-        *err = why;
+    return remember(w, index, skipped, why, err);
+}
+
+/* Runs the worker's batch, which has been read. */
+static q8_code run_batch(const struct job *job, struct worker *w, int n, q8_err *err)
+{
+    const q8_loop *loop = job->loop;
+    q8_code code = n > 0 ? q8_run_forward(w->run, n, loop->observe, w->user, err) : Q8_OK;
+    for (int i = 0; i < n && loop->done && !code; i++)
+        code = loop->done(w->user, w->sample[i], err);
     return code;
 }
 
@@ -103,52 +123,90 @@ static void show_progress(struct job *job, size_t samples)
     if (!job->env || !job->env->progress)
         return;
     pthread_mutex_lock(&job->progress);
+    /* The others of a team are taken to be as fast. */
     job->done += samples;
-    job->env->progress(job->env->user, job->loop->stage, job->done, job->n_samples);
+    const size_t done = job->done * (size_t)q8_team_size(job->env), n = job->n_samples;
+    job->env->progress(job->env->user, job->loop->stage, done < n ? done : n, n);
     pthread_mutex_unlock(&job->progress);
 }
 
-/* Samples from `first` on, at most `left`, and as many as the batch has room for. */
-static q8_code do_batch(struct job *job, struct worker *w, size_t first, size_t left, q8_err *err)
+/* The sample that is this member's `turn`-th. */
+static size_t sample_of(const struct job *job, size_t turn)
 {
-    const q8_loop *loop = job->loop;
-    const size_t most = (size_t)q8_exec_batch(loop->exec), taken = left < most ? left : most;
+    return (size_t)q8_team_rank(job->env) + turn * (size_t)q8_team_size(job->env);
+}
+
+/* As many turns from `first` on as the batch has room for. */
+static q8_code do_batch(struct job *job, struct worker *w, size_t first, q8_err *err)
+{
+    const size_t room = (size_t)q8_exec_batch(job->loop->exec), left = job->mine - first;
+    const size_t taken = left < room ? left : room;
+    q8_err why = {0};
     int n = 0;
-    q8_code code = Q8_OK;
-    for (size_t i = first; i < first + taken && !code; i++) {
-        bool read;
-        code = try_sample(job, w, i, n, &read, err);
-        n += read;
+    for (size_t turn = first; turn < first + taken; turn++) {
+        const size_t index = sample_of(job, turn);
+        why = (q8_err){0};
+        if (index >= atomic_load(&job->end))
+            break;
+        if (read_sample(job, w, index, n, &why) == Q8_OK)
+            w->sample[n++] = index;
+        else if (note_failure(job, w, index, &why, err))
+            return err->code;
     }
-    if (!code && n > 0)
-        code = q8_run_forward(w->run, n, loop->observe, w->user, err);
-    if (!code && n > 0 && loop->done)
-        code = loop->done(w->user, first, err);
     w->used += (size_t)n;
-    if (!code)
-        show_progress(job, taken);
-    return code;
+    why = (q8_err){0};
+    if (run_batch(job, w, n, &why))
+        return note_failure(job, w, w->sample[0], &why, err);
+    show_progress(job, taken);
+    return Q8_OK;
 }
 
 static q8_code work(void *user, int index, q8_err *err)
 {
     struct job *job = user;
     struct worker *w = &job->worker[index];
+    const size_t batch = (size_t)q8_exec_batch(job->loop->exec);
     q8_code code = q8_run_open(&w->run, job->loop->exec, err);
+    if (!code && !(w->sample = calloc(batch, sizeof(*w->sample))))
+        code = q8_fail_nomem(err);
     while (!code) {
-        const size_t i = atomic_fetch_add(&job->next, (size_t)q8_exec_batch(job->loop->exec));
-        const size_t end = atomic_load(&job->end);
-        if (i >= end)
+        const size_t turn = atomic_fetch_add(&job->next, batch);
+        end_at(job, q8_team_stopped(job->env));
+        if (turn >= job->mine || sample_of(job, turn) >= atomic_load(&job->end))
             break;
         if (q8_cancelled(job->env))
             code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
         else
-            code = do_batch(job, w, i, end - i, err);
+            code = do_batch(job, w, turn, err);
     }
-    if (code)
-        end_at(job, 0); /* the others need not go on */
+    if (code) { /* the others need not go on */
+        end_at(job, 0);
+        q8_team_stop(job->env, 0);
+    }
+    free(w->sample);
     q8_run_close(&w->run);
     return code;
+}
+
+/* --- what has become of it -------------------------------------------------------------------- */
+
+static void pack_share(struct job *job, q8_buf *bytes)
+{
+    struct share share = {.complete = atomic_load(&job->end) >= job->n_samples};
+    for (int i = 0; i < job->loop->n_workers; i++) {
+        share.used += job->worker[i].used;
+        share.failures += job->worker[i].n_failures;
+    }
+    q8_buf_add(bytes, &share, sizeof(share));
+    for (int i = 0; i < job->loop->n_workers; i++)
+        q8_buf_add(bytes, job->worker[i].failures.data, job->worker[i].failures.size);
+}
+
+static const char *next_string(const unsigned char **at)
+{
+    const char *text = (const char *)*at;
+    *at += strlen(text) + 1;
+    return text;
 }
 
 static int by_index(const void *a, const void *b)
@@ -157,51 +215,82 @@ static int by_index(const void *a, const void *b)
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Puts all workers' failures, in list order, into `*all` (entries borrowed). */
-static q8_code gather_failures(const struct job *job, struct failure **all, size_t *n, q8_err *err)
+/* One member's. @return behind its last failure */
+static const unsigned char *unpack_share(struct outcome *o, const unsigned char *at)
 {
-    *n = 0;
-    for (int i = 0; i < job->loop->n_workers; i++)
-        *n += job->worker[i].n_failures;
-    *all = calloc(*n + 1, sizeof(**all));
-    if (!*all)
+    struct share share;
+    memcpy(&share, at, sizeof(share));
+    at += sizeof(share);
+    o->used += share.used;
+    o->complete = o->complete && share.complete;
+    for (uint64_t i = 0; i < share.failures; i++) {
+        struct failure *f = &o->failure[o->n++];
+        memcpy(f, at, offsetof(struct failure, file));
+        at += offsetof(struct failure, file);
+        f->file = next_string(&at);
+        f->layer = next_string(&at);
+        f->text = next_string(&at);
+    }
+    return at;
+}
+
+static q8_code unpack(struct outcome *o, q8_err *err)
+{
+    /* No failure takes fewer bytes. */
+    o->failure = malloc((o->bytes.size / offsetof(struct failure, file) + 1) * sizeof(*o->failure));
+    if (!o->failure)
         return q8_fail_nomem(err);
-    size_t at = 0;
-    for (int i = 0; i < job->loop->n_workers; i++)
-        for (size_t k = 0; k < job->worker[i].n_failures; k++)
-            (*all)[at++] = job->worker[i].failure[k];
-    qsort(*all, *n, sizeof(**all), by_index);
+    o->complete = true;
+    for (const unsigned char *at = o->bytes.data; at < o->bytes.data + o->bytes.size;)
+        at = unpack_share(o, at);
+    qsort(o->failure, o->n, sizeof(*o->failure), by_index);
     return Q8_OK;
 }
 
-static q8_code report_failures(const struct job *job, size_t used, size_t *skipped, q8_err *err)
+static q8_code report(const struct job *job, const struct outcome *o, q8_err *err)
 {
-    struct failure *all = NULL;
-    q8_code code = gather_failures(job, &all, skipped, err);
-    if (code)
-        return code;
-    for (size_t i = 0; i < *skipped && !code; i++) {
-        const q8_loc loc = {.file = all[i].file};
-        if (job->loop->strict)
-            code = q8_fail(err, all[i].code, &loc, NULL, "%s", all[i].text);
-        else
-            q8_warn(job->env, &loc, NULL, "skipped: %s", all[i].text);
+    for (size_t i = 0; i < o->n; i++) {
+        const struct failure *f = &o->failure[i];
+        const q8_loc loc = {.file = f->file[0] ? f->file : NULL};
+        if (!f->skipped)
+            return q8_fail(err, (q8_code)f->code, &loc, f->layer[0] ? f->layer : NULL, "%s",
+                           f->text);
+        q8_warn(job->env, &loc, NULL, "skipped: %s", f->text);
     }
-    free(all);
-    if (!code && used == 0)
-        code = q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu samples can be used",
+    if (!o->complete)
+        return q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
+    if (o->used == 0)
+        return q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu samples can be used",
                        job->n_samples);
+    return Q8_OK;
+}
+
+/* @param code how this member's share has ended */
+static q8_code finish(struct job *job, q8_code code, size_t *used, size_t *skipped, q8_err *err)
+{
+    struct outcome o = {0};
+    pack_share(job, &o.bytes);
+    code = q8_team_gather(job->env, code, &o.bytes, err);
+    if (!code)
+        code = unpack(&o, err);
+    if (!code) {
+        *used = o.used;
+        *skipped = o.n;
+        code = q8_team_end(job->env, report(job, &o, err));
+    }
+    free(o.failure);
+    q8_buf_free(&o.bytes);
     return code;
 }
 
-static void free_workers(struct job *job)
+static uint64_t hash_samples(const q8_samples *samples)
 {
-    for (int i = 0; job->worker && i < job->loop->n_workers; i++) {
-        for (size_t k = 0; k < job->worker[i].n_failures; k++)
-            free(job->worker[i].failure[k].text);
-        free(job->worker[i].failure);
+    uint64_t hash = Q8_HASH_START;
+    for (size_t i = 0; i < q8_samples_count(samples); i++) {
+        const char *path = q8_samples_path(samples, i);
+        hash = q8_hash(hash, path, strlen(path) + 1);
     }
-    free(job->worker);
+    return hash;
 }
 
 q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t *skipped,
@@ -209,20 +298,21 @@ q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t
 {
     struct job job = {.loop = loop, .env = env, .n_samples = q8_samples_count(loop->samples)};
     *used = *skipped = 0;
+    job.mine = q8_team_share(env, job.n_samples);
     atomic_init(&job.next, 0);
-    atomic_init(&job.end, job.n_samples);
+    atomic_init(&job.end, SIZE_MAX);
     job.worker = calloc((size_t)loop->n_workers, sizeof(*job.worker));
     if (!job.worker)
         return q8_fail_nomem(err);
     for (int i = 0; i < loop->n_workers; i++)
         job.worker[i].user = loop->worker[i];
     pthread_mutex_init(&job.progress, NULL);
-    q8_code code = q8_parallel(loop->n_workers, work, &job, err);
-    for (int i = 0; i < loop->n_workers; i++)
-        *used += job.worker[i].used;
+    q8_code code = q8_team_check_same(env, hash_samples(loop->samples), "pictures", err);
     if (!code)
-        code = report_failures(&job, *used, skipped, err);
+        code = finish(&job, q8_parallel(loop->n_workers, work, &job, err), used, skipped, err);
     pthread_mutex_destroy(&job.progress);
-    free_workers(&job);
+    for (int i = 0; i < loop->n_workers; i++)
+        q8_buf_free(&job.worker[i].failures);
+    free(job.worker);
     return code;
 }

@@ -14,8 +14,7 @@ typedef struct q8_loop {
     void *const *worker; /**< by thread: what its calls are given */
     int n_workers;
     q8_observe_fn observe;
-    /** After a sample has been run, for a plan with a batch of 1; NULL: nothing is to be done then.
-     */
+    /** After a sample has been run, with its batch; NULL: nothing is to be done then. */
     q8_code (*done)(void *worker, size_t sample, q8_err *err);
 } q8_loop;
 
