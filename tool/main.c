@@ -8,6 +8,7 @@
 #include "options.h"
 #include "progress.h"
 #include "show.h"
+#include "stats.h"
 
 enum {
     EXIT_DONE = 0,
@@ -79,7 +80,7 @@ int main(int argc, char **argv)
     const q8_code code = convert(&options, &met, &env, &err);
     progress_clear(&progress);
     if (code == Q8_EINTR) {
-        fputs("interrupted: nothing was written\n", stderr);
+        stats_print_interrupted(&options);
         return EXIT_INTERRUPTED;
     }
     if (code)

@@ -1,25 +1,19 @@
 #include "calib/loop.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/thread.h"
-
-/* A sample that could not be read. */
-struct failure {
-    size_t index;
-    q8_code code;
-    char *file, *text; /* `file` points into `text`'s memory */
-};
 
 /* One thread's own. */
 struct worker {
     q8_run *run;
     void *user;
-    struct failure *failure;
-    size_t n_failures, used;
+    q8_loop_state seen; /* `next` is not used */
 };
 
 /* What the threads share. */
@@ -27,7 +21,9 @@ struct job {
     const q8_loop *loop;
     const q8_env *env;
     size_t n_samples;
+    q8_loop_state *state;
     struct worker *worker;
+    double pause_at;    /* when no thread is to begin another sample; infinite: never */
     atomic_size_t next; /* sample */
     atomic_size_t end;  /* no sample from here on is wanted any more */
     pthread_mutex_t progress;
@@ -50,24 +46,33 @@ static void end_at(struct job *job, size_t to)
         ;
 }
 
-static q8_code remember(struct worker *w, size_t index, const q8_err *why, q8_err *err)
+q8_code q8_loop_state_add(q8_loop_state *state, size_t index, q8_code code, const char *text,
+                          const char *file, q8_err *err)
 {
     /* Grows at every power of two. */
-    if ((w->n_failures & (w->n_failures - 1)) == 0) {
-        const size_t capacity = w->n_failures ? w->n_failures * 2 : 1;
-        struct failure *bigger = realloc(w->failure, capacity * sizeof(*bigger));
+    if ((state->n_unread & (state->n_unread - 1)) == 0) {
+        const size_t capacity = state->n_unread ? state->n_unread * 2 : 1;
+        q8_unread *bigger = realloc(state->unread, capacity * sizeof(*bigger));
         if (!bigger)
             return q8_fail_nomem(err);
-        w->failure = bigger;
+        state->unread = bigger;
     }
-    const size_t size = strlen(why->text) + 1;
-    char *text = malloc(size + strlen(why->file) + 1);
-    if (!text)
+    const size_t size = strlen(text) + 1;
+    char *copy = malloc(size + strlen(file) + 1);
+    if (!copy)
         return q8_fail_nomem(err);
-    memcpy(text, why->text, size);
-    w->failure[w->n_failures++] = (struct failure){
-        .index = index, .code = why->code, .file = strcpy(text + size, why->file), .text = text};
+    memcpy(copy, text, size);
+    state->unread[state->n_unread++] =
+        (q8_unread){.index = index, .code = code, .text = copy, .file = strcpy(copy + size, file)};
     return Q8_OK;
+}
+
+void q8_loop_state_free(q8_loop_state *state)
+{
+    for (size_t i = 0; i < state->n_unread; i++)
+        free(state->unread[i].text);
+    free(state->unread);
+    *state = (q8_loop_state){0};
 }
 
 static q8_code read_sample(const struct job *job, struct worker *w, size_t index, q8_err *err)
@@ -86,13 +91,13 @@ static q8_code do_sample(struct job *job, struct worker *w, size_t index, q8_err
     if (q8_sample_unreadable(code)) {
         if (job->loop->strict)
             end_at(job, index);
-        return remember(w, index, &why, err);
+        return q8_loop_state_add(&w->seen, index, code, why.text, why.file, err);
     }
     if (code) {
         *err = why;
         return code;
     }
-    w->used++;
+    w->seen.used++;
     code = q8_run_forward(w->run, 1, job->loop->observe, w->user, err);
     return code || !job->loop->done ? code : job->loop->done(w->user, index, err);
 }
@@ -107,21 +112,22 @@ static void show_progress(struct job *job)
     pthread_mutex_unlock(&job->progress);
 }
 
+/* Samples are taken one after the other and those taken are done, so when all threads have ended
+ * without an error what is done is the list up to `next`. */
 static q8_code work(void *user, int index, q8_err *err)
 {
     struct job *job = user;
     struct worker *w = &job->worker[index];
     q8_code code = q8_run_open(&w->run, job->loop->exec, err);
-    while (!code) {
+    while (!code && !q8_cancelled(job->env)) {
         const size_t i = atomic_fetch_add(&job->next, 1);
         if (i >= atomic_load(&job->end))
             break;
-        if (q8_cancelled(job->env))
-            code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
-        else
-            code = do_sample(job, w, i, err);
+        code = do_sample(job, w, i, err);
         if (!code)
             show_progress(job);
+        if (q8_now() >= job->pause_at)
+            break;
     }
     if (code)
         end_at(job, 0); /* the others need not go on */
@@ -131,62 +137,77 @@ static q8_code work(void *user, int index, q8_err *err)
 
 static int by_index(const void *a, const void *b)
 {
-    const struct failure *x = a, *y = b;
+    const q8_unread *x = a, *y = b;
     return (x->index > y->index) - (x->index < y->index);
 }
 
-/* Puts all workers' failures, in list order, into `*all` (entries borrowed). */
-static q8_code gather_failures(const struct job *job, struct failure **all, size_t *n, q8_err *err)
+/* Moves what a worker has seen to what all have; the order is made later. */
+static q8_code take_seen(q8_loop_state *all, q8_loop_state *seen, q8_err *err)
 {
-    *n = 0;
-    for (int i = 0; i < job->loop->n_workers; i++)
-        *n += job->worker[i].n_failures;
-    *all = calloc(*n + 1, sizeof(**all));
-    if (!*all)
-        return q8_fail_nomem(err);
-    size_t at = 0;
-    for (int i = 0; i < job->loop->n_workers; i++)
-        for (size_t k = 0; k < job->worker[i].n_failures; k++)
-            (*all)[at++] = job->worker[i].failure[k];
-    qsort(*all, *n, sizeof(**all), by_index);
-    return Q8_OK;
+    q8_code code = Q8_OK;
+    all->used += seen->used;
+    for (size_t i = 0; i < seen->n_unread && !code; i++) {
+        const q8_unread *u = &seen->unread[i];
+        code = q8_loop_state_add(all, u->index, u->code, u->text, u->file, err);
+    }
+    q8_loop_state_free(seen);
+    return code;
 }
 
-static q8_code report_failures(const struct job *job, size_t used, size_t *skipped, q8_err *err)
+/* The samples from where the loop stands up to a pause, or to the end. */
+static q8_code run_stretch(struct job *job, q8_err *err)
 {
-    struct failure *all = NULL;
-    q8_code code = gather_failures(job, &all, skipped, err);
+    const q8_loop *loop = job->loop;
+    q8_loop_state *state = job->state;
+    job->pause_at = loop->pause ? q8_now() + loop->pause_seconds : (double)INFINITY;
+    atomic_store(&job->next, state->next);
+    q8_code code = q8_parallel(loop->n_workers, work, job, err);
+    for (int i = 0; i < loop->n_workers; i++) {
+        const q8_code taken = take_seen(state, &job->worker[i].seen, err);
+        code = code ? code : taken;
+    }
     if (code)
         return code;
-    for (size_t i = 0; i < *skipped && !code; i++) {
-        const q8_loc loc = {.file = all[i].file};
+    const size_t next = atomic_load(&job->next), end = atomic_load(&job->end);
+    state->next = next < end ? next : end;
+    if (state->n_unread > 0)
+        qsort(state->unread, state->n_unread, sizeof(*state->unread), by_index);
+    const bool is_refused = loop->strict && state->n_unread > 0;
+    if (loop->pause && !is_refused)
+        code = loop->pause(loop->pause_user, state, err);
+    if (!code && q8_cancelled(job->env) && state->next < end)
+        code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
+    return code;
+}
+
+static q8_code report_unread(const struct job *job, q8_err *err)
+{
+    const q8_loop_state *state = job->state;
+    q8_code code = Q8_OK;
+    for (size_t i = 0; i < state->n_unread && !code; i++) {
+        const q8_unread *u = &state->unread[i];
+        const q8_loc loc = {.file = u->file};
         if (job->loop->strict)
-            code = q8_fail(err, all[i].code, &loc, NULL, "%s", all[i].text);
+            code = q8_fail(err, u->code, &loc, NULL, "%s", u->text);
         else
-            q8_warn(job->env, &loc, NULL, "skipped: %s", all[i].text);
+            q8_warn(job->env, &loc, NULL, "skipped: %s", u->text);
     }
-    free(all);
-    if (!code && used == 0)
+    if (!code && state->used == 0)
         code = q8_fail(err, Q8_EFORMAT, NULL, NULL, "none of the %zu samples can be used",
                        job->n_samples);
     return code;
 }
 
-static void free_workers(struct job *job)
-{
-    for (int i = 0; job->worker && i < job->loop->n_workers; i++) {
-        for (size_t k = 0; k < job->worker[i].n_failures; k++)
-            free(job->worker[i].failure[k].text);
-        free(job->worker[i].failure);
-    }
-    free(job->worker);
-}
-
 q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t *skipped,
                     q8_err *err)
 {
-    struct job job = {.loop = loop, .env = env, .n_samples = q8_samples_count(loop->samples)};
+    q8_loop_state own = {0};
+    struct job job = {.loop = loop,
+                      .env = env,
+                      .n_samples = q8_samples_count(loop->samples),
+                      .state = loop->state ? loop->state : &own};
     *used = *skipped = 0;
+    job.done = job.state->next;
     atomic_init(&job.next, 0);
     atomic_init(&job.end, job.n_samples);
     job.worker = calloc((size_t)loop->n_workers, sizeof(*job.worker));
@@ -195,12 +216,15 @@ q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t
     for (int i = 0; i < loop->n_workers; i++)
         job.worker[i].user = loop->worker[i];
     pthread_mutex_init(&job.progress, NULL);
-    q8_code code = q8_parallel(loop->n_workers, work, &job, err);
-    for (int i = 0; i < loop->n_workers; i++)
-        *used += job.worker[i].used;
+    q8_code code = Q8_OK;
+    while (!code && job.state->next < atomic_load(&job.end))
+        code = run_stretch(&job, err);
+    *used = job.state->used;
+    *skipped = job.state->n_unread;
     if (!code)
-        code = report_failures(&job, *used, skipped, err);
+        code = report_unread(&job, err);
     pthread_mutex_destroy(&job.progress);
-    free_workers(&job);
+    free(job.worker);
+    q8_loop_state_free(&own);
     return code;
 }
