@@ -293,7 +293,8 @@ static q8_code check_preprocessing(struct reading *r)
         code = check_given(r, i);
         pictures = pictures || r->origin.input[i].pictures;
     }
-    if (!code && !pictures && (pre->n_mean || pre->mean_file || pre->n_norm))
+    if (!code && r->origin.n_inputs > 0 && !pictures &&
+        (pre->n_mean || pre->mean_file || pre->n_norm))
         code = q8_fail(r->err, Q8_EINVAL, &loc, NULL,
                        "a mean or norm was given, but these are not statistics of pictures");
     return code;
