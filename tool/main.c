@@ -8,6 +8,7 @@
 #include "options.h"
 #include "progress.h"
 #include "show.h"
+#include "stats.h"
 #include "team.h"
 
 enum {
@@ -86,7 +87,7 @@ static int run(int argc, char **argv, q8_team *team)
     const q8_code code = convert(&options, &met, &env, &err);
     progress_clear(&progress);
     if (code == Q8_EINTR) {
-        fputs("interrupted: nothing was written\n", stderr);
+        stats_print_interrupted(&options, team);
         return EXIT_INTERRUPTED;
     }
     if (code)

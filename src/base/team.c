@@ -364,14 +364,6 @@ q8_code q8_team_broadcast(const q8_env *env, q8_code code, void *data, size_t si
     return q8_team_reduce(env, code, &broadcast, err);
 }
 
-uint64_t q8_hash(uint64_t hash, const void *data, size_t size)
-{
-    const unsigned char *bytes = data;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 q8_code q8_team_check_same(const q8_env *env, uint64_t hash, const char *what, q8_err *err)
 {
     q8_buf all = {0};

@@ -59,10 +59,6 @@ q8_code q8_team_broadcast(const q8_env *env, q8_code code, void *data, size_t si
 /** An exchange: an error unless all members have the same hash. @param what of what: "pictures" */
 q8_code q8_team_check_same(const q8_env *env, uint64_t hash, const char *what, q8_err *err);
 
-/** To start a hash with, and to go on with it. */
-#define Q8_HASH_START UINT64_C(0xcbf29ce484222325)
-uint64_t q8_hash(uint64_t hash, const void *data, size_t size);
-
 /** All members know of an error alike, and need not bring it to an exchange. @return `code` */
 q8_code q8_team_end(const q8_env *env, q8_code code);
 

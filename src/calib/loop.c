@@ -1,25 +1,27 @@
 #include "calib/loop.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/hash.h"
 #include "base/team.h"
 #include "base/thread.h"
 
-/* A sample that could not be read, or what went wrong with it otherwise. */
-struct failure {
-    uint64_t index;
-    int32_t code, skipped; /* the sample is left out, and work goes on */
-    const char *file, *layer, *text;
-};
-
 /* What a member of the team did. Behind it come its failures: the first bytes of a failure, up to
- * `file`, and its strings. */
+ * `text`, and its strings. */
 struct share {
     uint64_t used, failures;
     uint64_t complete; /* it has not been stopped */
+};
+
+struct failure {
+    uint64_t index;
+    int32_t code, fatal;
+    const char *text, *file, *layer;
 };
 
 /* The same of all members. */
@@ -35,8 +37,7 @@ struct worker {
     q8_run *run;
     size_t *sample; /* of its batch */
     void *user;
-    q8_buf failures; /* as in a share */
-    size_t n_failures, used;
+    q8_loop_state seen; /* `next` is not used */
 };
 
 /* What the threads share. */
@@ -44,7 +45,9 @@ struct job {
     const q8_loop *loop;
     const q8_env *env;
     size_t n_samples;
+    q8_loop_state *state;
     struct worker *worker;
+    double pause_at;    /* when no thread is to begin another batch; infinite: never */
     size_t mine;        /* samples that this member of the team does */
     atomic_size_t next; /* of these */
     atomic_size_t end;  /* no sample from here on is wanted any more */
@@ -68,21 +71,40 @@ static void end_at(struct job *job, size_t to)
         ;
 }
 
-static void add_string(q8_buf *buf, const char *text)
+static char *add_string(char **to, const char *text)
 {
-    q8_buf_add(buf, text, strlen(text) + 1);
+    char *at = *to;
+    *to = stpcpy(at, text) + 1;
+    return at;
 }
 
-static q8_code remember(struct worker *w, size_t index, bool skipped, const q8_err *why,
-                        q8_err *err)
+q8_code q8_loop_state_add(q8_loop_state *state, const q8_unread *unread, q8_err *err)
 {
-    const struct failure f = {.index = index, .code = (int32_t)why->code, .skipped = skipped};
-    q8_buf_add(&w->failures, &f, offsetof(struct failure, file));
-    add_string(&w->failures, why->file);
-    add_string(&w->failures, why->layer);
-    add_string(&w->failures, why->text);
-    w->n_failures++;
-    return w->failures.failed ? q8_fail_nomem(err) : Q8_OK;
+    /* Grows at every power of two. */
+    if ((state->n_unread & (state->n_unread - 1)) == 0) {
+        const size_t capacity = state->n_unread ? state->n_unread * 2 : 1;
+        q8_unread *bigger = realloc(state->unread, capacity * sizeof(*bigger));
+        if (!bigger)
+            return q8_fail_nomem(err);
+        state->unread = bigger;
+    }
+    char *text = malloc(strlen(unread->text) + strlen(unread->file) + strlen(unread->layer) + 3);
+    if (!text)
+        return q8_fail_nomem(err);
+    q8_unread *copy = &state->unread[state->n_unread++];
+    *copy = *unread;
+    copy->text = add_string(&text, unread->text);
+    copy->file = add_string(&text, unread->file);
+    copy->layer = add_string(&text, unread->layer);
+    return Q8_OK;
+}
+
+void q8_loop_state_free(q8_loop_state *state)
+{
+    for (size_t i = 0; i < state->n_unread; i++)
+        free((char *)(uintptr_t)state->unread[i].text);
+    free(state->unread);
+    *state = (q8_loop_state){0};
 }
 
 /* One sample, as picture `at` of the batch. */
@@ -97,15 +119,20 @@ static q8_code read_sample(const struct job *job, struct worker *w, size_t index
 }
 
 /* A sample that cannot be read is left out; anything else ends the loop there. */
-static q8_code note_failure(struct job *job, struct worker *w, size_t index, const q8_err *why,
+static q8_code note_failure(struct job *job, struct worker *w, size_t index, q8_err *why,
                             q8_err *err)
 {
-    const bool skipped = !job->loop->strict && q8_sample_unreadable(why->code);
-    if (!skipped) {
+    const q8_unread unread = {.index = index,
+                              .code = why->code,
+                              .fatal = job->loop->strict || !q8_sample_unreadable(why->code),
+                              .text = why->text,
+                              .file = why->file,
+                              .layer = why->layer};
+    if (unread.fatal) {
         end_at(job, index);
         q8_team_stop(job->env, index);
     }
-    return remember(w, index, skipped, why, err);
+    return q8_loop_state_add(&w->seen, &unread, err);
 }
 
 /* Runs the worker's batch, which has been read. */
@@ -153,7 +180,7 @@ static q8_code do_batch(struct job *job, struct worker *w, size_t first, q8_err 
         else if (note_failure(job, w, index, &why, err))
             return err->code;
     }
-    w->used += (size_t)n;
+    w->seen.used += (size_t)n;
     why = (q8_err){0};
     if (run_batch(job, w, n, &why))
         return note_failure(job, w, w->sample[0], &why, err);
@@ -161,6 +188,8 @@ static q8_code do_batch(struct job *job, struct worker *w, size_t first, q8_err 
     return Q8_OK;
 }
 
+/* Turns are taken one after the other and those taken are done, so when all threads have ended
+ * without an error what is done are those up to `next`. */
 static q8_code work(void *user, int index, q8_err *err)
 {
     struct job *job = user;
@@ -169,15 +198,14 @@ static q8_code work(void *user, int index, q8_err *err)
     q8_code code = q8_run_open(&w->run, job->loop->exec, err);
     if (!code && !(w->sample = calloc(batch, sizeof(*w->sample))))
         code = q8_fail_nomem(err);
-    while (!code) {
-        const size_t turn = atomic_fetch_add(&job->next, batch);
+    while (!code && !q8_cancelled(job->env)) {
         end_at(job, q8_team_stopped(job->env));
+        const size_t turn = atomic_fetch_add(&job->next, batch);
         if (turn >= job->mine || sample_of(job, turn) >= atomic_load(&job->end))
             break;
-        if (q8_cancelled(job->env))
-            code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
-        else
-            code = do_batch(job, w, turn, err);
+        code = do_batch(job, w, turn, err);
+        if (q8_now() >= job->pause_at)
+            break;
     }
     if (code) { /* the others need not go on */
         end_at(job, 0);
@@ -188,18 +216,91 @@ static q8_code work(void *user, int index, q8_err *err)
     return code;
 }
 
+static int by_index(const void *a, const void *b)
+{
+    const q8_unread *x = a, *y = b;
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+/* Moves what a worker has seen to what all have; the order is made later. */
+static q8_code take_seen(q8_loop_state *all, q8_loop_state *seen, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    all->used += seen->used;
+    for (size_t i = 0; i < seen->n_unread && !code; i++)
+        code = q8_loop_state_add(all, &seen->unread[i], err);
+    q8_loop_state_free(seen);
+    return code;
+}
+
+static q8_code take_all(struct job *job, q8_err *err)
+{
+    q8_loop_state *state = job->state;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < job->loop->n_workers; i++) {
+        const q8_code taken = take_seen(state, &job->worker[i].seen, err);
+        code = code ? code : taken;
+    }
+    if (state->n_unread > 0)
+        qsort(state->unread, state->n_unread, sizeof(*state->unread), by_index);
+    const size_t next = atomic_load(&job->next);
+    state->next = next < job->mine ? next : job->mine;
+    return code;
+}
+
+/* Nothing has shortened the list. */
+static bool is_complete(const struct job *job)
+{
+    return atomic_load(&job->end) >= job->n_samples;
+}
+
+/* The samples from where the loop stands up to a pause, or to the end. */
+static q8_code run_stretch(struct job *job, q8_err *err)
+{
+    const q8_loop *loop = job->loop;
+    job->pause_at = loop->pause ? q8_now() + loop->pause_seconds : (double)INFINITY;
+    atomic_store(&job->next, job->state->next);
+    q8_code code = q8_parallel(loop->n_workers, work, job, err);
+    const q8_code taken = take_all(job, err);
+    code = code ? code : taken;
+    if (!code && loop->pause && is_complete(job))
+        code = loop->pause(loop->pause_user, job->state, err);
+    if (!code && q8_cancelled(job->env) && job->state->next < job->mine) {
+        q8_team_stop(job->env, 0);
+        code = q8_fail(err, Q8_EINTR, NULL, NULL, "interrupted");
+    }
+    return code;
+}
+
+static q8_code run_all(struct job *job, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    while (!code && job->state->next < job->mine && is_complete(job))
+        code = run_stretch(job, err);
+    return code;
+}
+
 /* --- what has become of it -------------------------------------------------------------------- */
 
-static void pack_share(struct job *job, q8_buf *bytes)
+static void pack_string(q8_buf *bytes, const char *text)
 {
-    struct share share = {.complete = atomic_load(&job->end) >= job->n_samples};
-    for (int i = 0; i < job->loop->n_workers; i++) {
-        share.used += job->worker[i].used;
-        share.failures += job->worker[i].n_failures;
-    }
+    q8_buf_add(bytes, text, strlen(text) + 1);
+}
+
+static void pack_share(const struct job *job, q8_buf *bytes)
+{
+    const q8_loop_state *state = job->state;
+    const struct share share = {
+        .used = state->used, .failures = state->n_unread, .complete = is_complete(job)};
     q8_buf_add(bytes, &share, sizeof(share));
-    for (int i = 0; i < job->loop->n_workers; i++)
-        q8_buf_add(bytes, job->worker[i].failures.data, job->worker[i].failures.size);
+    for (size_t i = 0; i < state->n_unread; i++) {
+        const q8_unread *u = &state->unread[i];
+        const struct failure f = {.index = u->index, .code = (int32_t)u->code, .fatal = u->fatal};
+        q8_buf_add(bytes, &f, offsetof(struct failure, text));
+        pack_string(bytes, u->text);
+        pack_string(bytes, u->file);
+        pack_string(bytes, u->layer);
+    }
 }
 
 static const char *next_string(const unsigned char **at)
@@ -209,7 +310,7 @@ static const char *next_string(const unsigned char **at)
     return text;
 }
 
-static int by_index(const void *a, const void *b)
+static int failure_by_index(const void *a, const void *b)
 {
     const struct failure *x = a, *y = b;
     return (x->index > y->index) - (x->index < y->index);
@@ -225,11 +326,11 @@ static const unsigned char *unpack_share(struct outcome *o, const unsigned char 
     o->complete = o->complete && share.complete;
     for (uint64_t i = 0; i < share.failures; i++) {
         struct failure *f = &o->failure[o->n++];
-        memcpy(f, at, offsetof(struct failure, file));
-        at += offsetof(struct failure, file);
+        memcpy(f, at, offsetof(struct failure, text));
+        at += offsetof(struct failure, text);
+        f->text = next_string(&at);
         f->file = next_string(&at);
         f->layer = next_string(&at);
-        f->text = next_string(&at);
     }
     return at;
 }
@@ -237,13 +338,13 @@ static const unsigned char *unpack_share(struct outcome *o, const unsigned char 
 static q8_code unpack(struct outcome *o, q8_err *err)
 {
     /* No failure takes fewer bytes. */
-    o->failure = malloc((o->bytes.size / offsetof(struct failure, file) + 1) * sizeof(*o->failure));
+    o->failure = malloc((o->bytes.size / offsetof(struct failure, text) + 1) * sizeof(*o->failure));
     if (!o->failure)
         return q8_fail_nomem(err);
     o->complete = true;
     for (const unsigned char *at = o->bytes.data; at < o->bytes.data + o->bytes.size;)
         at = unpack_share(o, at);
-    qsort(o->failure, o->n, sizeof(*o->failure), by_index);
+    qsort(o->failure, o->n, sizeof(*o->failure), failure_by_index);
     return Q8_OK;
 }
 
@@ -252,7 +353,7 @@ static q8_code report(const struct job *job, const struct outcome *o, q8_err *er
     for (size_t i = 0; i < o->n; i++) {
         const struct failure *f = &o->failure[i];
         const q8_loc loc = {.file = f->file[0] ? f->file : NULL};
-        if (!f->skipped)
+        if (f->fatal)
             return q8_fail(err, (q8_code)f->code, &loc, f->layer[0] ? f->layer : NULL, "%s",
                            f->text);
         q8_warn(job->env, &loc, NULL, "skipped: %s", f->text);
@@ -285,19 +386,22 @@ static q8_code finish(struct job *job, q8_code code, size_t *used, size_t *skipp
 
 static uint64_t hash_samples(const q8_samples *samples)
 {
-    uint64_t hash = Q8_HASH_START;
-    for (size_t i = 0; i < q8_samples_count(samples); i++) {
-        const char *path = q8_samples_path(samples, i);
-        hash = q8_hash(hash, path, strlen(path) + 1);
-    }
+    uint64_t hash = 0;
+    for (size_t i = 0; i < q8_samples_count(samples); i++)
+        hash = q8_hash_text(hash, q8_samples_path(samples, i));
     return hash;
 }
 
 q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t *skipped,
                     q8_err *err)
 {
-    struct job job = {.loop = loop, .env = env, .n_samples = q8_samples_count(loop->samples)};
+    q8_loop_state own = {0};
+    struct job job = {.loop = loop,
+                      .env = env,
+                      .n_samples = q8_samples_count(loop->samples),
+                      .state = loop->state ? loop->state : &own};
     *used = *skipped = 0;
+    job.done = job.state->next;
     job.mine = q8_team_share(env, job.n_samples);
     atomic_init(&job.next, 0);
     atomic_init(&job.end, SIZE_MAX);
@@ -309,10 +413,9 @@ q8_code q8_loop_run(const q8_loop *loop, const q8_env *env, size_t *used, size_t
     pthread_mutex_init(&job.progress, NULL);
     q8_code code = q8_team_check_same(env, hash_samples(loop->samples), "pictures", err);
     if (!code)
-        code = finish(&job, q8_parallel(loop->n_workers, work, &job, err), used, skipped, err);
+        code = finish(&job, run_all(&job, err), used, skipped, err);
     pthread_mutex_destroy(&job.progress);
-    for (int i = 0; i < loop->n_workers; i++)
-        q8_buf_free(&job.worker[i].failures);
     free(job.worker);
+    q8_loop_state_free(&own);
     return code;
 }

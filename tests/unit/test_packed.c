@@ -18,12 +18,12 @@ static const q8_shape shapes[TENSORS] = {
     {3, {5, 4, 3}}, {1, {7}}, {2, {2, 9}}, {3, {33, 6, 6}}, /* the second is not observed */
 };
 
-static uint64_t state;
+static uint64_t random_bits;
 
 static float next_value(void)
 {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    const float u = (float)(state >> 40) / 16777216.0f - 0.4f;
+    random_bits = random_bits * 6364136223846793005u + 1442695040888963407u;
+    const float u = (float)(random_bits >> 40) / 16777216.0f - 0.4f;
     return u < 0 ? 0 : u * u * 50 - 1;
 }
 
@@ -57,7 +57,7 @@ static void open_calibration(q8_calibration *cal)
 static void see(q8_calibration *cal, int picture)
 {
     float data[33 * 36];
-    state = (uint64_t)picture;
+    random_bits = (uint64_t)picture;
     for (int t = 0; t < TENSORS; t++) {
         for (size_t i = 0; i < q8_shape_count(&shapes[t]); i++)
             data[i] = next_value() * (float)(picture * picture + 1);
@@ -217,6 +217,35 @@ static void is_compact(void **unused)
     q8_calibration_free(&cal);
 }
 
+/* A calibration of all pictures, and its bytes. */
+struct packed {
+    q8_arena *arena;
+    q8_graph *graph;
+    q8_calibration cal;
+    q8_buf bytes;
+};
+
+static int setup(void **state)
+{
+    struct packed *p = calloc(1, sizeof(*p));
+    assert_non_null(p);
+    p->graph = open_graph(&p->arena);
+    calibrate(&p->cal, 0, 1);
+    q8_calibration_pack(&p->cal, &p->bytes);
+    *state = p;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct packed *p = *state;
+    q8_buf_free(&p->bytes);
+    q8_calibration_free(&p->cal);
+    q8_arena_close(&p->arena);
+    free(p);
+    return 0;
+}
+
 /* --- damage ----------------------------------------------------------------------------------- */
 
 static q8_code unpack(const q8_buf *bytes, size_t size, const q8_graph *graph, q8_err *err)
@@ -237,23 +266,14 @@ static q8_code unpack(const q8_buf *bytes, size_t size, const q8_graph *graph, q
     return code;
 }
 
-static void tells_what_is_cut_off(void **unused)
+static void tells_what_is_cut_off(void **state)
 {
-    (void)unused;
-    q8_arena *arena;
-    q8_graph *graph = open_graph(&arena);
-    q8_calibration cal;
-    q8_buf bytes = {0};
+    struct packed *p = *state;
     q8_err err;
-    calibrate(&cal, 0, 1);
-    q8_calibration_pack(&cal, &bytes);
-    for (size_t size = 0; size < bytes.size; size += size < 500 ? 1 : 13)
-        assert_int_equal(unpack(&bytes, size, graph, &err), Q8_EFORMAT);
-    q8_buf_add(&bytes, "", 1);
-    assert_int_equal(unpack(&bytes, bytes.size, graph, &err), Q8_EFORMAT);
-    q8_buf_free(&bytes);
-    q8_calibration_free(&cal);
-    q8_arena_close(&arena);
+    for (size_t size = 0; size < p->bytes.size; size += size < 300 ? 1 : 31)
+        assert_int_equal(unpack(&p->bytes, size, p->graph, &err), Q8_EFORMAT);
+    q8_buf_add(&p->bytes, "", 1);
+    assert_int_equal(unpack(&p->bytes, p->bytes.size, p->graph, &err), Q8_EFORMAT);
 }
 
 /* Changes a calibration before it is packed. */
@@ -387,59 +407,43 @@ static void tells_contradictions(void **unused)
     q8_arena_close(&arena);
 }
 
-static void tells_another_graph(void **unused)
+static void tells_another_graph(void **state)
 {
-    (void)unused;
-    q8_arena *arena;
-    q8_graph *graph = open_graph(&arena);
-    q8_calibration cal;
-    q8_buf bytes = {0};
+    struct packed *p = *state;
     q8_err err;
-    calibrate(&cal, 0, 1);
-    q8_calibration_pack(&cal, &bytes);
-    graph->tensor[3].shape.dim[0]++;
-    assert_int_equal(unpack(&bytes, bytes.size, graph, &err), Q8_EFORMAT);
+    p->graph->tensor[3].shape.dim[0]++;
+    assert_int_equal(unpack(&p->bytes, p->bytes.size, p->graph, &err), Q8_EFORMAT);
     assert_non_null(strstr(err.text, "'d' contradict its shape"));
-    graph->n_tensors--;
-    assert_int_equal(unpack(&bytes, bytes.size, graph, &err), Q8_EFORMAT);
+    p->graph->n_tensors--;
+    assert_int_equal(unpack(&p->bytes, p->bytes.size, p->graph, &err), Q8_EFORMAT);
     assert_non_null(strstr(err.text, "4 tensors"));
-    q8_buf_free(&bytes);
-    q8_calibration_free(&cal);
-    q8_arena_close(&arena);
 }
 
 /* Whatever byte is changed: an error, or statistics that pack and merge. */
-static void survives_any_byte(void **unused)
+static void survives_any_byte(void **state)
 {
-    (void)unused;
-    q8_arena *arena;
-    q8_graph *graph = open_graph(&arena);
-    q8_calibration cal, back;
-    q8_buf bytes = {0}, again = {0};
-    calibrate(&cal, 0, 1);
-    q8_calibration_pack(&cal, &bytes);
-    for (size_t i = 0; i < bytes.size; i += i < 500 ? 1 : 5) {
-        const unsigned char was = bytes.data[i];
+    struct packed *p = *state;
+    q8_calibration back;
+    q8_buf again = {0};
+    for (size_t i = 0; i < p->bytes.size; i += i < 300 ? 1 : 11) {
+        const unsigned char was = p->bytes.data[i];
         static const unsigned char change[] = {1, 0x80, 0xff};
         for (size_t k = 0; k < sizeof(change); k++) {
             q8_err err = {0};
-            bytes.data[i] = was ^ change[k];
-            if (q8_calibration_unpack(&back, bytes.data, bytes.size, graph, &err))
+            p->bytes.data[i] = was ^ change[k];
+            if (q8_calibration_unpack(&back, p->bytes.data, p->bytes.size, p->graph, &err))
                 continue;
-            assert_int_equal(q8_calibration_merge(&back, &cal, &err), Q8_OK);
+            assert_int_equal(q8_calibration_merge(&back, &p->cal, &err), Q8_OK);
             again.size = 0;
             q8_calibration_pack(&back, &again);
             q8_calibration_free(&back);
-            assert_int_equal(q8_calibration_unpack(&back, again.data, again.size, graph, &err),
+            assert_int_equal(q8_calibration_unpack(&back, again.data, again.size, p->graph, &err),
                              Q8_OK);
             q8_calibration_free(&back);
         }
-        bytes.data[i] = was;
+        p->bytes.data[i] = was;
     }
-    q8_buf_free(&bytes);
     q8_buf_free(&again);
-    q8_calibration_free(&cal);
-    q8_arena_close(&arena);
 }
 
 int main(void)
@@ -449,10 +453,10 @@ int main(void)
         cmocka_unit_test(shards_add_up),
         cmocka_unit_test(refuses_to_merge_what_does_not_fit),
         cmocka_unit_test(is_compact),
-        cmocka_unit_test(tells_what_is_cut_off),
+        cmocka_unit_test_setup_teardown(tells_what_is_cut_off, setup, teardown),
         cmocka_unit_test(tells_contradictions),
-        cmocka_unit_test(tells_another_graph),
-        cmocka_unit_test(survives_any_byte),
+        cmocka_unit_test_setup_teardown(tells_another_graph, setup, teardown),
+        cmocka_unit_test_setup_teardown(survives_any_byte, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
