@@ -1,12 +1,16 @@
 /* stages PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]: where a conversion's time goes. Prints lines
- * "name value unit"; see bench/speed.py. */
+ * "name value unit"; see bench/speed.py. Decoding, forward and statistics are run apart, each on
+ * all threads, then all together as calibration does. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
+#include "api/macs.h"
 #include "api/model.h"
+#include "base/simd.h"
 #include "base/thread.h"
 #include "calib/samples.h"
 #include "ops/rows.h"
@@ -63,19 +67,106 @@ static q8_code decode(void *user, int worker, q8_err *err)
     return code;
 }
 
-/* What the first layers make of whatever lies in the slab takes as long as a picture. */
-static q8_code compute(void *user, int worker, q8_err *err)
+static q8_code forward(const struct bench *b, q8_run *run, const float *picture, size_t count,
+                       q8_observe_fn observe, void *user, q8_err *err)
+{
+    for (int i = 0; i < b->batch; i++)
+        memcpy(q8_run_input(run, 0, i), picture, count * sizeof(*picture));
+    return q8_run_forward(run, b->batch, observe, user, err);
+}
+
+/* The first sample's first input again and again. */
+static q8_code compute(struct bench *b, q8_observe_fn observe, void *user, q8_err *err)
+{
+    q8_run *run;
+    float *picture = NULL;
+    const q8_graph *graph = b->model->graph;
+    const size_t count = q8_shape_count(&graph->tensor[graph->node[0]->out[0]].shape);
+    q8_code code = q8_run_open(&run, b->exec, err);
+    if (!code && !(picture = malloc(count * sizeof(*picture))))
+        code = q8_fail_nomem(err);
+    if (!code)
+        code = q8_samples_read(b->samples, 0, 0, picture, err);
+    while (!code && atomic_fetch_add(&b->next, (size_t)b->batch) < pictures(b))
+        code = forward(b, run, picture, count, observe, user, err);
+    free(picture);
+    q8_run_close(&run);
+    return code;
+}
+
+static q8_code compute_only(void *user, int worker, q8_err *err)
+{
+    (void)worker;
+    return compute(user, NULL, NULL, err);
+}
+
+struct observer {
+    q8_stats *stats; /* by tensor */
+    q8_channel_queue *queue;
+};
+
+static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
+{
+    struct observer *o = user;
+    q8_stats *stats = &o->stats[tensor];
+    const q8_code code = stats->channels ? Q8_OK : q8_stats_init(stats, view->shape.dim[0], err);
+    return code ? code : q8_stats_queue(stats, &o->queue[tensor], view, err);
+}
+
+static q8_code compute_and_observe(void *user, int worker, q8_err *err)
 {
     (void)worker;
     struct bench *b = user;
-    q8_run *run;
-    q8_code code = q8_run_open(&run, b->exec, err);
-    for (int i = 0; i < b->batch && !code; i++)
-        code = read_into(b, run, 0, i, err);
-    while (!code && atomic_fetch_add(&b->next, (size_t)b->batch) < pictures(b))
-        code = q8_run_forward(run, b->batch, NULL, NULL, err);
-    q8_run_close(&run);
+    const size_t n = (size_t)b->model->graph->n_tensors + 1;
+    struct observer o = {calloc(n, sizeof(*o.stats)), calloc(n, sizeof(*o.queue))};
+    q8_code code = o.stats && o.queue ? compute(b, observe, &o, err) : q8_fail_nomem(err);
+    for (size_t i = 0; o.stats && o.queue && i < n; i++) {
+        q8_stats_free(&o.stats[i]);
+        q8_channel_queue_close(&o.queue[i]);
+    }
+    free(o.stats);
+    free(o.queue);
     return code;
+}
+
+/* Fused multiply-adds in registers, as many as a core can do. */
+#if defined(__x86_64__) && defined(__GLIBC__)
+__attribute__((target_clones("avx512f", "fma", "default")))
+#endif
+static float
+multiply_add(float x, int times)
+{
+    enum { WIDE = 192 };
+    float sum[WIDE];
+    for (int i = 0; i < WIDE; i++)
+        sum[i] = (float)i;
+    for (int k = 0; k < times; k++)
+        for (int i = 0; i < WIDE; i++)
+            sum[i] = __builtin_fmaf(sum[i], x, 1e-7F);
+    for (int i = 1; i < WIDE; i++)
+        sum[0] += sum[i];
+    return sum[0] * 2 / WIDE;
+}
+
+static q8_code fill_core(void *user, int worker, q8_err *err)
+{
+    (void)worker, (void)err;
+    volatile float *result = user;
+    *result = multiply_add(0.999F, 1 << 20);
+    return Q8_OK;
+}
+
+static void print_peak(int threads)
+{
+    enum { ROUNDS = 5, PER_ROUND = 1 << 20, WIDE = 192 };
+    float result;
+    double best = 1e9;
+    for (int i = 0; i < ROUNDS; i++) {
+        const double start = now();
+        q8_parallel(threads, fill_core, &result, NULL);
+        best = now() - start < best ? now() - start : best;
+    }
+    printf("fma_peak %.1f GFLOP/s\n", 2.0 * WIDE * PER_ROUND * threads / best * 1e-9);
 }
 
 static q8_code time_threads(struct bench *b, const char *what, q8_worker_fn fn)
@@ -100,6 +191,14 @@ static q8_code open_exec(struct bench *b)
     const double start = now();
     const q8_code code = q8_exec_open(&b->exec, graph, &opts, b->err);
     printf("plan %.4f s\nbatch %d pictures\n", now() - start, b->batch);
+    uint64_t macs = 0;
+    for (int i = 0; !code && i < graph->n_nodes; i++) {
+        const q8_node *node = graph->node[i];
+        if (*q8_exec_node_backend(b->exec, i))
+            macs += q8_node_macs(node, &graph->tensor[node->in[0]].shape,
+                                 &graph->tensor[node->out[0]].shape);
+    }
+    printf("work %.4f GFLOP/picture\n", 2e-9 * (double)macs);
     return code;
 }
 
@@ -111,7 +210,9 @@ static q8_code time_parts(struct bench *b)
     if (!code)
         code = time_threads(b, "decode", decode);
     if (!code)
-        code = time_threads(b, "forward", compute);
+        code = time_threads(b, "forward", compute_only);
+    if (!code)
+        code = time_threads(b, "forward+statistics", compute_and_observe);
     return code;
 }
 
@@ -187,6 +288,7 @@ int main(int argc, char **argv)
     for (int i = 5; i < argc && b.opts.preprocess.n_mean < 4; i++)
         b.opts.preprocess.mean[b.opts.preprocess.n_mean++] = strtof(argv[i], NULL);
     char text[8192];
+    print_peak(b.env.threads);
     if (run(&b) == Q8_OK)
         return 0;
     q8_err_format(&err, "error", text, sizeof(text));

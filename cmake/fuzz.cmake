@@ -48,6 +48,7 @@ if(Q8_FUZZ OR Q8_TESTS)
   q8_fuzz_target(picture)
   q8_fuzz_target(mean)
   q8_fuzz_target(table)
+  q8_fuzz_target(stats)
 endif()
 
 # Inputs too large to keep.

@@ -31,6 +31,20 @@ if(NOT Q8_ONEDNN STREQUAL OFF)
   endif()
 endif()
 
+# Only the program knows of MPI, not the library.
+if(NOT Q8_MPI STREQUAL OFF)
+  find_package(MPI QUIET COMPONENTS C)
+  if(MPI_C_FOUND)
+    add_library(q8-mpi INTERFACE)
+    target_link_libraries(q8-mpi INTERFACE MPI::MPI_C)
+    target_compile_definitions(q8-mpi INTERFACE Q8_HAVE_MPI=1)
+  elseif(Q8_MPI STREQUAL ON)
+    message(FATAL_ERROR "Q8_MPI=ON, but no MPI was found (Debian: libopenmpi-dev openmpi-bin)")
+  else()
+    message(STATUS "MPI not found: the program will not share its work among machines")
+  endif()
+endif()
+
 # Generated messages: compiled without our warnings, seen as a system header.
 set(Q8_PROTO_DIR ${CMAKE_CURRENT_BINARY_DIR}/proto)
 file(MAKE_DIRECTORY ${Q8_PROTO_DIR})

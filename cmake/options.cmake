@@ -7,6 +7,7 @@ option(Q8_TESTS "Build the tests (needs cmocka)" OFF)
 option(Q8_WERROR "Warnings are errors" ON)
 option(Q8_COVERAGE "Instrument for gcov" OFF)
 set(Q8_ONEDNN AUTO CACHE STRING "CPU backend by oneDNN: AUTO, ON or OFF")
+set(Q8_MPI AUTO CACHE STRING "Many machines by MPI: AUTO, ON or OFF")
 set(Q8_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
 set(CMAKE_C_STANDARD 11)

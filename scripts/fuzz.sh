@@ -8,7 +8,7 @@
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
-targets=(prototxt caffemodel ncnn picture mean table)
+targets=(prototxt caffemodel ncnn picture mean table stats)
 minutes=${1:-}
 if ! [[ $minutes =~ ^[0-9]+$ ]] || [ "$minutes" = 0 ]; then
     echo "usage: scripts/fuzz.sh MINUTES [TARGET...]   targets: ${targets[*]}" >&2

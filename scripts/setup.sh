@@ -6,8 +6,9 @@ VENV="$ROOT/.venv"
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev
     libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev python3 python3-venv)
-# Chromium renders the report, with a font.
-TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core)
+# Chromium renders the report, with a font. Without an MPI the program does not use many machines.
+TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core
+    libopenmpi-dev openmpi-bin)
 
 say() { printf '== %s\n' "$*"; }
 

@@ -13,7 +13,7 @@ need_arm
 run_tests() {
     local folder=$1
     shift
-    ctest --test-dir "$ROOT/$folder" --output-on-failure "$@"
+    ctest --test-dir "$ROOT/$folder" --output-on-failure --parallel "$(nproc)" "$@"
 }
 
 say "release build, all tests"

@@ -1,10 +1,13 @@
 #include "convert.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "reach.h"
+#include "stats.h"
 #include "table.h"
 #include "verify.h"
 
@@ -47,7 +50,9 @@ static void set_up(struct conversion *c)
                                .n_images = o->n_images,
                                .limit = (size_t)o->limit,
                                .strict = o->strict,
-                               .preprocess = o->preprocess};
+                               .preprocess = o->preprocess,
+                               .checkpoint = stats_checkpoint(o, c->env->team),
+                               .checkpoint_seconds = o->checkpoint};
     c->quant = (q8_quant_opts){.method = (q8_method)o->method,
                                .compat = (q8_compat)o->compat,
                                .table = o->table,
@@ -58,7 +63,7 @@ static void set_up(struct conversion *c)
                                .no_shift = !o->shift,
                                .no_requantise = !o->requantize,
                                .round_nearest = o->round == 0,
-                               .pictures = &c->calib};
+                               .pictures = o->n_images > 0 ? &c->calib : NULL};
     c->reached.met = true;
 }
 
@@ -69,11 +74,21 @@ static q8_code open_model(struct conversion *c)
     return q8_model_open(&c->model, &open, c->env, c->err);
 }
 
+static q8_code calibrate(struct conversion *c)
+{
+    if (c->o->table)
+        return Q8_OK;
+    if (c->o->stats_out && !c->o->n_stats && !c->calib.checkpoint) {
+        snprintf(c->err->text, sizeof(c->err->text), "out of memory");
+        return c->err->code = Q8_ENOMEM;
+    }
+    return c->o->n_stats ? stats_read(c->model, c->o, &c->calib, c->env, &c->calibrated, c->err)
+                         : q8_calibrate(c->model, &c->calib, c->env, &c->calibrated, c->err);
+}
+
 static q8_code quantize(struct conversion *c)
 {
     q8_code code = keep_float_split(&c->quant, c->o->keep_float, c->err);
-    if (!code && !c->o->table)
-        code = q8_calibrate(c->model, &c->calib, c->env, &c->calibrated, c->err);
     if (code)
         return code;
     return reach_is_asked(c->o) ? reach_run(&c->reached, c->model, c->o, &c->quant, &c->calib,
@@ -81,10 +96,12 @@ static q8_code quantize(struct conversion *c)
                                 : q8_quantize(c->model, &c->quant, c->env, c->err);
 }
 
-/* Without a layer that could be int8 no picture has been used; for a table none is needed. */
+/* Without a layer that could be int8 no picture has been used; for a table none is needed, nor with
+ * statistics. */
 static bool has_pictures(const struct conversion *c)
 {
-    return c->o->table ? c->o->n_images + c->o->n_verify > 0 : c->calibrated.used > 0;
+    return c->o->table || c->o->n_stats ? c->o->n_images + c->o->n_verify > 0
+                                        : c->calibrated.used > 0;
 }
 
 static q8_code verify(struct conversion *c)
@@ -99,8 +116,10 @@ static q8_code verify(struct conversion *c)
 
 static q8_code write_model(struct conversion *c)
 {
-    const q8_output output = {
-        .param = c->o->output_param, .bin = c->o->output_bin, .table = c->o->output_table};
+    const q8_output output = {.param = c->o->output_param,
+                              .bin = c->o->output_bin,
+                              .table = c->o->output_table,
+                              .stats = c->o->stats_out};
     if (*c->env->cancel)
         return c->err->code = Q8_EINTR;
     return q8_write(c->model, (q8_precision)c->o->precision, &output, &c->written, c->err);
@@ -131,6 +150,14 @@ static q8_code write_report(struct conversion *c)
         .n_curve = c->reached.n_curve,
     };
     return q8_report(c->o->report, c->model, &report, c->err);
+}
+
+static q8_code write_all(struct conversion *c)
+{
+    q8_code code = write_model(c);
+    if (!code)
+        code = write_json(c);
+    return code ? code : write_report(c);
 }
 
 /* --- what is printed -------------------------------------------------------------------------- */
@@ -188,6 +215,12 @@ static void print_summary(const struct conversion *c)
     size_text(size_of_file(o->model), before, sizeof(before));
     size_text((double)(c->written.param_bytes + c->written.bin_bytes), after, sizeof(after));
     const double seconds = now() - c->start;
+    if (stats_is_all(o)) {
+        printf("statistics: %s, %zu pictures used, %zu skipped, %.2f s\n",
+               size_text(size_of_file(o->stats_out), after, sizeof(after)), c->calibrated.used,
+               c->calibrated.skipped, seconds);
+        return;
+    }
     if (o->precision != Q8_INT8) {
         printf("%s: %s -> %s, %.2f s\n", o->precision == Q8_FP16 ? "fp16" : "fp32", before, after,
                seconds);
@@ -199,7 +232,7 @@ static void print_summary(const struct conversion *c)
         int8 += q8_model_layer(c->model, i).int8;
     print_layers(c->model, o->verbose);
     if (c->verified.used > 0)
-        verify_print(&c->verified);
+        verify_print(&c->verified, o);
     printf(
         "int8: %zu of %zu layers with weights, %s -> %s, %zu pictures used, %zu skipped, %.2f s\n",
         int8, layers, before, after, c->calibrated.used, c->calibrated.skipped, seconds);
@@ -211,14 +244,20 @@ static q8_code run(struct conversion *c)
 {
     q8_code code = open_model(c);
     if (!code && c->o->precision == Q8_INT8)
+        code = calibrate(c);
+    const bool makes_int8 = c->o->precision == Q8_INT8 && !stats_is_all(c->o);
+    if (!code && makes_int8)
         code = quantize(c);
-    if (!code && c->o->precision == Q8_INT8)
+    if (!code && makes_int8)
         code = verify(c);
-    if (!code)
-        code = write_model(c);
-    if (!code)
-        code = write_json(c);
-    return code ? code : write_report(c);
+    code = q8_agree(c->env, code, c->err);
+    if (!code && c->env->team->rank == 0) /* one for all of a team */
+        code =
+            stats_is_all(c->o) ? q8_stats_write(c->model, c->o->stats_out, c->err) : write_all(c);
+    /* What stands there is not undone by an interrupt. */
+    q8_env written = *c->env;
+    written.cancel = NULL;
+    return q8_agree(&written, code, c->err);
 }
 
 q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *err)
@@ -226,6 +265,9 @@ q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *e
     struct conversion c = {.o = o, .env = env, .err = err, .start = now()};
     set_up(&c);
     const q8_code code = run(&c);
+    /* What the checkpoint is for has been written; where no picture was used it is another's. */
+    if (!code && c.calib.checkpoint && c.calibrated.used > 0)
+        unlink(c.calib.checkpoint);
     if (!code && !o->quiet)
         print_summary(&c);
     if (!code)
@@ -233,6 +275,7 @@ q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *e
     *met = c.reached.met;
     q8_reach_free(&c.reached);
     keep_float_free(&c.quant);
+    free((void *)c.calib.checkpoint);
     q8_verify_free(&c.verified);
     q8_model_close(&c.model);
     return code;

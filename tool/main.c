@@ -8,6 +8,8 @@
 #include "options.h"
 #include "progress.h"
 #include "show.h"
+#include "stats.h"
+#include "team.h"
 
 enum {
     EXIT_DONE = 0,
@@ -52,7 +54,12 @@ static void on_progress(void *user, const char *stage, size_t done, size_t total
     progress_update(user, stage, done, total);
 }
 
-int main(int argc, char **argv)
+static int default_threads(const struct options *o, const q8_team *team)
+{
+    return o->threads ? o->threads : team_threads(team);
+}
+
+static int run(int argc, char **argv, q8_team *team)
 {
     static struct options options;
     static q8_err err;
@@ -74,12 +81,13 @@ int main(int argc, char **argv)
                         .note = options.quiet ? NULL : on_note,
                         .progress = on_progress,
                         .cancel = &interrupted,
-                        .threads = options.threads};
+                        .threads = default_threads(&options, team),
+                        .team = team};
     bool met;
     const q8_code code = convert(&options, &met, &env, &err);
     progress_clear(&progress);
     if (code == Q8_EINTR) {
-        fputs("interrupted: nothing was written\n", stderr);
+        stats_print_interrupted(&options, team);
         return EXIT_INTERRUPTED;
     }
     if (code)
@@ -87,4 +95,15 @@ int main(int argc, char **argv)
     if (!code && !met)
         return EXIT_OUT_OF_REACH;
     return code == Q8_OK ? EXIT_DONE : code == Q8_EINVAL ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    q8_team team;
+    if (!team_open(&team, &interrupted))
+        return EXIT_FAILED;
+    const bool first = team.rank == 0;
+    const int status = run(argc, argv, &team);
+    team_close(&team);
+    return first ? status : EXIT_DONE; /* mpirun's is the first that is not 0 */
 }

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stats.h"
+
 /* What stands behind a flag. */
 enum kind {
     TEXT,    /* one word */
@@ -33,7 +35,7 @@ struct row {
 };
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
-static const char *const resizes[] = {"stretch", "crop", "letterbox", NULL};
+static const char *const resizes[] = {"auto", "stretch", "crop", "letterbox", NULL};
 static const char *const methods[] = {"mse",        "auto", "kl", "minmax",
                                       "percentile", "aciq", "eq", NULL};
 static const char *const compats[] = {"none", "original", "ncnn", NULL};
@@ -68,6 +70,16 @@ static const struct row rows[] = {
      "take all scales from an ncnn calibration table of this model; needs no pictures", NULL, 0, 0},
     {"output_table", TEXT, AT(output_table), 0, "FILE",
      "write such a table too: with --equalize 0 and --shift 0, or --compat", NULL, 0, 0},
+    {"stats", TEXTS, AT(stats), AT(n_stats), "FILE...",
+     "take statistics from files that --stats_out has written, merged, instead of calibrating; "
+     "--images is then needed for refinement and verification only",
+     NULL, 0, 0},
+    {"stats_out", TEXT, AT(stats_out), 0, "FILE",
+     "write the statistics too, or, without --output_param and --output_bin, only these; what is "
+     "done so far is kept in FILE.partial, where a run that was interrupted goes on",
+     NULL, 0, 0},
+    {"checkpoint", COUNT, AT(checkpoint), 0, "SECONDS", "how often that is written (default 10)",
+     NULL, 0, 86400},
     {"output_param", TEXT, AT(output_param), 0, "FILE", "ncnn param to write", NULL, 0, 0},
     {"output_bin", TEXT, AT(output_bin), 0, "FILE", "ncnn bin to write", NULL, 0, 0},
     {"group", COUNT, AT(group), 0, "0|1",
@@ -130,7 +142,9 @@ static const struct row rows[] = {
      "the same and more as one page to look at: histograms, weights, rewrites, pictures as the "
      "network saw them",
      NULL, 0, 0},
-    {"threads", COUNT, AT(threads), 0, "N", "default: every core", NULL, 1, 1024},
+    {"threads", COUNT, AT(threads), 0, "N",
+     "default: every core; under mpirun each process's share of the cores it may use", NULL, 1,
+     1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
      "progress bar (default auto: on a terminal)", progresses, 0, 0},
@@ -398,13 +412,16 @@ static bool check(struct options *o)
         return usage_error("--proto is missing: the deploy prototxt");
     if (!o->model)
         return usage_error("--model is missing: the caffemodel");
-    if (!o->output_param)
+    if (!o->output_param && !stats_is_all(o))
         return usage_error("--output_param is missing: the ncnn param to write");
-    if (!o->output_bin)
+    if (!o->output_bin && !stats_is_all(o))
         return usage_error("--output_bin is missing: the ncnn bin to write");
-    if (o->precision == Q8_INT8 && o->n_images == 0 && !o->table)
+    if (o->precision == Q8_INT8 && o->n_images == 0 && !o->table && !o->n_stats)
         return usage_error("--images is missing: int8 needs calibration pictures "
                            "(--precision fp16 or fp32 does not)");
+    const char *wrong = stats_usage(o);
+    if (wrong)
+        return usage_error("%s", wrong);
     if (o->precision != Q8_INT8 && (o->table || o->output_table))
         return usage_error("--table and --output_table are for --precision int8");
     if (o->precision != Q8_INT8 && (o->report || o->json))
@@ -428,8 +445,13 @@ static bool check(struct options *o)
 
 bool options_parse(struct options *o, int argc, char **argv)
 {
-    *o = (struct options){
-        .group = 1, .bias_correct = 1, .equalize = 1, .shift = 1, .requantize = 1, .round = 1};
+    *o = (struct options){.group = 1,
+                          .bias_correct = 1,
+                          .equalize = 1,
+                          .shift = 1,
+                          .requantize = 1,
+                          .round = 1,
+                          .checkpoint = 10};
     for (int i = 1; i < argc;) {
         const int used = parse_flag(o, argv + i);
         if (used == 0)
@@ -468,7 +490,8 @@ void options_help(FILE *out)
         "out\n\n"
         "  caffe-int8-to-ncnn --proto=deploy.prototxt --model=net.caffemodel --images=photos/ \\\n"
         "      --mean 104 117 123 --norm=0.017 --output_param=net.param --output_bin=net.bin\n\n"
-        "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n\n"
+        "  caffe-int8-to-ncnn show --help    for a network as a table, without pictures\n"
+        "  mpirun -n N caffe-int8-to-ncnn ...    the work shared by N processes, the same files\n\n"
         "Flags (--flag=value or --flag value; '-' and '_' inside a name mean the same):\n",
         out);
     for (int i = 0; i < N_ROWS; i++)

@@ -20,6 +20,10 @@ struct options {
     size_t n_verify;
     const char *labels, *json, *report;
     const char *output_param, *output_bin;
+    const char *stats[MAX_IMAGES]; /* files to read */
+    size_t n_stats;
+    const char *stats_out;
+    int checkpoint; /* seconds */
     int group, gpu, bias_correct, equalize, shift, requantize;
     int precision; /* q8_precision */
     int method;    /* q8_method */

@@ -9,7 +9,7 @@
 enum { DEFAULT_PICTURES = 32, WORST_LAYERS = 4 };
 
 /* A single word of digits. */
-static bool is_count(const struct options *o)
+bool verify_is_count(const struct options *o)
 {
     return o->n_verify == 1 && o->verify[0][strspn(o->verify[0], "0123456789")] == '\0';
 }
@@ -18,16 +18,18 @@ bool verify_choose(q8_verify_opts *opts, const struct options *o, const q8_calib
                    const q8_calib_result *calibrated)
 {
     *opts = (q8_verify_opts){.pictures = *calib, .labels = o->labels};
-    if (o->n_verify > 0 && !is_count(o)) {
+    if (o->n_verify > 0 && !verify_is_count(o)) {
         opts->pictures.images = o->verify;
         opts->pictures.n_images = o->n_verify;
         opts->pictures.limit = 0;
         return true;
     }
-    const unsigned long long n = is_count(o) ? strtoull(o->verify[0], NULL, 10) : DEFAULT_PICTURES;
+    const unsigned long long n =
+        verify_is_count(o) ? strtoull(o->verify[0], NULL, 10) : DEFAULT_PICTURES;
     opts->pictures.limit = (size_t)n;
-    opts->calibrated_on = calibrated->used + calibrated->skipped;
-    return n > 0;
+    /* Whose pictures statistics from files are of is not known: any may be among them. */
+    opts->calibrated_on = o->n_stats ? SIZE_MAX : calibrated->used + calibrated->skipped;
+    return n > 0 && (o->n_images > 0 || !o->n_stats);
 }
 
 /* --- what is printed -------------------------------------------------------------------------- */
@@ -99,11 +101,13 @@ static void print_layers(const q8_verify_result *r)
     free(rank);
 }
 
-void verify_print(const q8_verify_result *r)
+void verify_print(const q8_verify_result *r, const struct options *o)
 {
+    const char *which = r->unseen    ? "that calibration did not use"
+                        : o->n_stats ? "of --images"
+                                     : "of those calibrated on";
     print_layers(r);
-    printf("int8 against float on %zu pictures %s:\n", r->used,
-           r->unseen ? "that calibration did not use" : "of those calibrated on");
+    printf("int8 against float on %zu pictures %s:\n", r->used, which);
     for (size_t i = 0; i < r->n_outputs; i++)
         print_output(&r->output[i]);
     if (r->labelled)

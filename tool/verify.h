@@ -11,7 +11,10 @@
 bool verify_choose(q8_verify_opts *opts, const struct options *o, const q8_calib_opts *calib,
                    const q8_calib_result *calibrated);
 
+/** `--verify` is a number. */
+bool verify_is_count(const struct options *o);
+
 /** The outputs' figures and the layers that lose most. */
-void verify_print(const q8_verify_result *result);
+void verify_print(const q8_verify_result *result, const struct options *o);
 
 #endif

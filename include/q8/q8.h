@@ -5,7 +5,8 @@
  * The stages are calls, made in this order:
  *
  *     q8_model_open()   read a deploy prototxt and its caffemodel, fold and fuse
- *     q8_calibrate()    run pictures through the float network, choose thresholds
+ *     q8_calibrate()    run pictures through the float network, gather statistics
+ *                       (or q8_stats_read(): read those of earlier runs)
  *     q8_quantize()     int8 weights and scales, layer by layer
  *     q8_write()        ncnn .param and .bin, written atomically and read back
  *     q8_model_close()
@@ -65,7 +66,33 @@ Q8_API int q8_err_format(const q8_err *err, const char *label, char *buf, size_t
  */
 Q8_API int q8_printable(const char *text, char *buf, size_t size);
 
-/** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores. */
+/**
+ * Processes that share the work on one model: each makes the same calls with the same arguments, on
+ * files that are the same for all, and does its share of the samples. Every member's calls then
+ * return the same and leave the same model, to the bit what a process alone would make, whatever
+ * the size: let member 0 write it. (All are to be of one kind of machine: bytes are sent as they
+ * are in memory.)
+ *
+ * Calls of the library that have a ::q8_env wait for each other. When one fails on any member it
+ * fails on all, with the same error; the team has then come to its end, and so do further calls.
+ */
+typedef struct q8_team {
+    void *user;     /**< passed to the callbacks */
+    int rank, size; /**< members are 0 to size - 1 */
+    /** Moves `size` bytes to or from a member; what one sends to another arrives in order. False:
+     *  it cannot be reached any more. Called from the thread that called the library. */
+    bool (*send)(void *user, int to, const void *data, size_t size);
+    bool (*receive)(void *user, int from, void *data, size_t size);
+    /** Perhaps NULL, both: spreads the news that samples from number `from` on need not be done,
+     *  without waiting; and the lowest such number that has been heard, SIZE_MAX: none. Without it
+     *  a failure is learned when all have done their share. Called from any thread. */
+    void (*stop)(void *user, size_t from);
+    size_t (*stopped)(void *user);
+    q8_code failed; /**< private */
+} q8_team;
+
+/** What the library asks of its surroundings. Zero-initialised is valid: silent, all cores, alone.
+ */
 typedef struct q8_env {
     void *user;                                   /**< passed to the callbacks */
     void (*warn)(void *user, const q8_err *what); /**< something was odd, work goes on */
@@ -75,7 +102,16 @@ typedef struct q8_env {
     void (*progress)(void *user, const char *stage, size_t done, size_t total);
     const volatile int *cancel; /**< set non-zero (a signal handler may) to end with ::Q8_EINTR */
     int threads;                /**< 0: every core this process may use */
+    q8_team *team;              /**< NULL: alone */
 } q8_env;
+
+/**
+ * Members of a team tell each other how something ended that they did between calls of the library,
+ * so that nobody waits for one that has given up: all return an error if one brings it, of several
+ * that of the lowest rank. Alone it returns `code`.
+ * @param err holds the error, if `code` is one; becomes the team's
+ */
+Q8_API q8_code q8_agree(const q8_env *env, q8_code code, q8_err *err);
 
 /**
  * How a picture becomes the network's input: turned as its EXIF data says, resized, its channels
@@ -96,6 +132,7 @@ typedef struct q8_preprocess {
     /** Sizes are rounded to the nearest pixel, what is cut off or added is halved rounding down on
      *  the left and at the top. */
     enum {
+        Q8_RESIZE_AUTO,    /**< stretch */
         Q8_RESIZE_STRETCH, /**< to the input's size, whatever the picture's form */
         Q8_RESIZE_CROP, /**< keep the form: scale until it covers the input, cut out the middle */
         Q8_RESIZE_LETTERBOX /**< keep the form: scale until it fits, put the mean's colour around */
@@ -129,6 +166,15 @@ typedef struct q8_calib_opts {
     size_t limit; /**< at most so many samples, evenly spaced over the sorted list; 0: all */
     bool strict;  /**< an unreadable picture is an error, not a counted warning */
     q8_preprocess preprocess;
+    /**
+     * A file in which q8_calibrate() keeps what it has done so far: written about every
+     * `checkpoint_seconds` (0: after every few samples), when it is cancelled, and at its end. If
+     * it is there, calibration goes on from it, with a note, and the result is that of one run over
+     * all samples; if it is of another network, other samples or other preprocessing, that is an
+     * error. It is left for the caller to remove. NULL: none.
+     */
+    const char *checkpoint;
+    double checkpoint_seconds;
 } q8_calib_opts;
 
 /** What calibration saw. */
@@ -140,6 +186,31 @@ typedef struct q8_calib_result {
 /** Runs the pictures through the float network once and keeps the statistics in the model. */
 Q8_API q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
                             q8_calib_result *result, q8_err *err);
+
+/** Which statistics to read, and what they are to agree with. */
+typedef struct q8_stats_opts {
+    const char *const *paths; /**< made by q8_stats_write() or q8_write() for this network */
+    size_t n_paths;           /**< at least 1 */
+    /** What is given of it (not auto, not 0 values) must be what the files say. */
+    q8_preprocess preprocess;
+    /** These will be given to q8_quantize() or q8_verify(): they, `preprocess` in them included,
+     *  must become the network's input as those did that the statistics are of. NULL: none. */
+    const q8_calib_opts *pictures;
+} q8_stats_opts;
+
+/**
+ * Reads statistics instead of running pictures through the network: the model is as q8_calibrate()
+ * over all the files' pictures would have left it, to the bit. Wrong networks, weights and
+ * preprocessing, damaged and unfinished files are errors; files that share pictures for certain
+ * (the same file twice) are warned about. A note tells how the pictures were preprocessed. On
+ * failure the model is not calibrated.
+ */
+Q8_API q8_code q8_stats_read(q8_model *model, const q8_stats_opts *opts, const q8_env *env,
+                             q8_calib_result *result, q8_err *err);
+
+/** Writes the statistics that the model has, from q8_calibrate() or merged by q8_stats_read(), as
+ *  one file, which appears complete and checked or not at all. */
+Q8_API q8_code q8_stats_write(const q8_model *model, const char *path, q8_err *err);
 
 /** How the value at which an activation saturates is chosen; docs/accuracy.md says more. */
 typedef enum q8_method {
@@ -312,6 +383,7 @@ typedef enum q8_precision { Q8_INT8, Q8_FP16, Q8_FP32 } q8_precision;
 typedef struct q8_output {
     const char *param, *bin;
     const char *table; /**< calibration table of the int8 layers; NULL: none */
+    const char *stats; /**< what q8_stats_write() writes; NULL: not */
 } q8_output;
 
 /** Sizes of what was written, in bytes. */

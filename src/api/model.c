@@ -1,11 +1,12 @@
 /* The public calls of q8.h: each hands over to the folder that does the work. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "api/given.h"
 #include "api/keep.h"
 #include "api/model.h"
+#include "api/stats.h"
+#include "base/clock.h"
 #include "calib/threshold.h"
 #include "import/import.h"
 #include "ncnn/ncnn.h"
@@ -32,7 +33,7 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     q8_model *m = calloc(1, sizeof(*m));
     if (!m || !(m->arena = q8_arena_open())) {
         free(m);
-        return q8_fail_nomem(err);
+        return q8_agree(env, q8_fail_nomem(err), err);
     }
     q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
     if (!code)
@@ -43,6 +44,7 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
         code = q8_fail_nomem(err);
     if (!code)
         code = q8_pass_split_groups(m->graph, err);
+    code = q8_agree(env, code, err);
     if (code)
         q8_model_close(&m);
     else
@@ -51,47 +53,54 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     return code;
 }
 
+void q8_model_forget(q8_model *model)
+{
+    q8_calibration_free(&model->calibration);
+    q8_origin_free(&model->origin);
+    model->calibrated = false;
+}
+
 void q8_model_close(q8_model **model)
 {
     if (!*model)
         return;
-    q8_calibration_free(&(*model)->calibration);
+    q8_model_forget(*model);
     q8_arena_close(&(*model)->int8_arena);
     q8_arena_close(&(*model)->arena);
     free(*model);
     *model = NULL;
 }
 
-static double now(void)
+static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env, q8_err *err)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
-                     q8_calib_result *result, q8_err *err)
-{
-    const double start = now();
     bool *wanted =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
     if (!wanted)
         return q8_fail_nomem(err);
     q8_quant_wanted(model->graph, wanted);
-    q8_calibration_free(&model->calibration);
+    q8_model_forget(model);
     const q8_calibration_of what = {
         .graph = model->graph,
         .wanted = wanted,
         .opts = opts,
         .transform = &model->transform,
         .backend = Q8_BACKEND_CPU,
+        .origin = &model->origin,
     };
-    q8_code code = q8_calibration_run(&model->calibration, &what, env, err);
+    return opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
+                            : q8_calibration_run(&model->calibration, &what, env, err);
+}
+
+q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
+                     q8_calib_result *result, q8_err *err)
+{
+    const double start = q8_now();
+    const q8_code code = q8_agree(env, calibrate(model, opts, env, err), err);
     model->calibrated = code == Q8_OK;
     if (result)
         *result = (q8_calib_result){.used = model->calibration.used,
                                     .skipped = model->calibration.skipped,
-                                    .seconds = now() - start};
+                                    .seconds = q8_now() - start};
     return code;
 }
 
@@ -202,11 +211,12 @@ static q8_code forget_unread(q8_calibration *cal, const q8_graph *graph, q8_err 
     return Q8_OK;
 }
 
-q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const q8_env *env,
+                              q8_err *err)
 {
     if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
-    model->int8 = NULL; /* a failure leaves no half of one */
+    model->int8 = NULL;
     model->rewritten = NULL;
     q8_arena_close(&model->int8_arena);
     model->int8_arena = q8_arena_open();
@@ -238,6 +248,14 @@ q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *en
     q8_calibration_free(&working);
     if (!code)
         model->int8 = graph;
+    return code;
+}
+
+q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+{
+    const q8_code code = q8_agree(env, quantize_model(model, opts, env, err), err);
+    if (code)
+        model->int8 = NULL; /* a failure leaves no half of one */
     return code;
 }
 
@@ -277,12 +295,12 @@ static q8_code verify(const q8_model *model, const q8_verify_opts *opts, const q
 q8_code q8_verify(const q8_model *model, const q8_verify_opts *opts, const q8_env *env,
                   q8_verify_result *result, q8_err *err)
 {
-    const double start = now();
+    const double start = q8_now();
     *result = (q8_verify_result){0};
     if (!model->int8)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
-    const q8_code code = verify(model, opts, env, result, err);
-    result->seconds = now() - start;
+    const q8_code code = q8_agree(env, verify(model, opts, env, result, err), err);
+    result->seconds = q8_now() - start;
     return code;
 }
 
@@ -348,11 +366,16 @@ q8_code q8_write(const q8_model *model, q8_precision precision, const q8_output 
     if (precision == Q8_INT8 && !model->int8)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
     const q8_graph *graph = precision == Q8_INT8 ? model->int8 : model->unsplit;
+    q8_buf stats = {0};
     q8_arena *arena = q8_arena_open();
     q8_graph *copy = arena ? q8_graph_copy(graph, arena) : NULL;
     q8_code code = copy ? q8_drop_saturated_clips(copy, err) : q8_fail_nomem(err);
+    if (!code && output->stats)
+        code = q8_stats_bytes(model, &stats, err);
+    const q8_beside beside = {output->stats, stats.data, stats.size};
     if (!code)
-        code = q8_ncnn_write(copy, precision, output, result, err);
+        code = q8_ncnn_write(copy, precision, output, output->stats ? &beside : NULL, result, err);
+    q8_buf_free(&stats);
     q8_arena_close(&arena);
     return code;
 }

@@ -17,8 +17,12 @@ struct q8_model {
     const q8_graph *rewritten;
     q8_caffe_transform transform;
     q8_calibration calibration; /**< holds nothing where no layer can run in int8 */
+    q8_origin origin;           /**< of `calibration` */
     bool calibrated;
     float *threshold; /**< by tensor of `int8` */
 };
+
+/** The model becomes one that has not been calibrated. */
+void q8_model_forget(q8_model *model);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "api/macs.h"
 #include "api/model.h"
+#include "base/team.h"
 
 enum {
     RANKED_ON = 32,  /* pictures that each layer's harm is measured on */
@@ -133,6 +134,9 @@ static q8_code try(struct search *s, const bool *in_float, bool *met, q8_err *er
             s->amplitudes += amplitude(at);
         }
         *met = meets(s, at);
+        /* A team of different processors must not take different decisions. */
+        code = q8_team_broadcast(&s->env, Q8_OK, at, sizeof(*at), err);
+        code = q8_team_broadcast(&s->env, code, met, sizeof(*met), err);
         s->result->chosen = s->result->n_curve++;
         if (in_float)
             memcpy(s->tried, in_float, s->n * sizeof(*in_float));
@@ -196,6 +200,7 @@ static q8_code rank(struct search *s, q8_err *err)
             others[k] = k != i;
         code = run(s, others, &how, &on, &verified, err);
         s->candidate[i].harm = harm_of(&verified) / fmax((double)s->candidate[i].macs, 1);
+        code = q8_team_broadcast(&s->env, code, &s->candidate[i].harm, sizeof(double), err);
         q8_verify_free(&verified);
         advance(s, s->n + STEPS_AFTER);
     }
@@ -364,13 +369,14 @@ q8_code q8_reach(q8_model *model, const q8_quant_opts *opts, const q8_verify_opt
                        .result = result,
                        .arena = q8_arena_open()};
     if (!s.arena)
-        return q8_fail_nomem(err);
+        return q8_agree(env, q8_fail_nomem(err), err);
     s.on.outputs_only = true;
     s.on.labels = NULL;
     if (env)
-        s.env = (q8_env){.user = env->user, .cancel = env->cancel, .threads = env->threads};
+        s.env = (q8_env){
+            .user = env->user, .cancel = env->cancel, .threads = env->threads, .team = env->team};
     result->memory = s.arena;
-    return reach(&s, err);
+    return q8_agree(env, reach(&s, err), err);
 }
 
 void q8_reach_free(q8_reach_result *result)

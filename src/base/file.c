@@ -303,6 +303,18 @@ q8_code q8_replace_add(q8_replace *r, const char *path, const void *data, size_t
     return code;
 }
 
+q8_code q8_replace_check(const q8_replace *r, size_t index, const void *data, size_t size,
+                         q8_err *err)
+{
+    q8_bytes bytes;
+    const q8_loc loc = {.file = r->item[index].path};
+    q8_code code = q8_file_read(&bytes, r->item[index].temp, size, err);
+    if (!code && (bytes.size != size || memcmp(bytes.data, data, size) != 0))
+        code = q8_fail(err, Q8_EIO, &loc, NULL, "what was written does not read back the same");
+    q8_bytes_free(&bytes);
+    return code;
+}
+
 /* A hard link leaves the first name there all the time; where there are none (FAT, files of others)
  * the file is moved aside. @return 0 or an errno */
 static int second_name(const char *target, const char *name)

@@ -27,6 +27,9 @@ q8_code q8_replace_open(q8_replace **r, q8_err *err);
 q8_code q8_replace_add(q8_replace *r, const char *path, const void *data, size_t size, q8_err *err);
 /** The temporary name of file `index`, to read back what was written. Owned by `r`. */
 const char *q8_replace_temp_path(const q8_replace *r, size_t index);
+/** Reads back what was written for file `index`: an error unless it is these bytes. */
+q8_code q8_replace_check(const q8_replace *r, size_t index, const void *data, size_t size,
+                         q8_err *err);
 /** Renames all. If a rename fails, those done before are put back. */
 q8_code q8_replace_commit(q8_replace *r, q8_err *err);
 void q8_replace_close(q8_replace **r);

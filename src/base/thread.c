@@ -27,6 +27,11 @@ int q8_core_count(void)
     return online > 0 && online < 1 << 16 ? (int)online : 1;
 }
 
+int q8_thread_count(const q8_env *env)
+{
+    return env && env->threads > 0 ? env->threads : q8_core_count();
+}
+
 static void *run(void *arg)
 {
     struct worker *w = arg;

@@ -6,6 +6,8 @@
 
 /** Cores this process may run on (its affinity mask), at least 1. */
 int q8_core_count(void);
+/** As many threads as `env` asks for, which may be NULL: one per core unless it says how many. */
+int q8_thread_count(const q8_env *env);
 
 /** One thread's share: `worker` counts from 0. Errors go to `err`, which is this worker's own. */
 typedef q8_code (*q8_worker_fn)(void *user, int worker, q8_err *err);

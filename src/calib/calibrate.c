@@ -3,7 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "calib/loop.h"
+#include "base/team.h"
+#include "calib/checkpoint.h"
+#include "calib/packed.h"
+#include "ops/op.h"
 
 /* One thread's own. */
 struct worker {
@@ -19,6 +22,8 @@ struct job {
     struct worker *worker;
     void **user; /* by worker, for the loop */
     int n_workers;
+    q8_checkpoint *checkpoint; /* NULL: none */
+    q8_loop_state state;
 };
 
 static void free_stats(q8_stats **stats, int n)
@@ -76,25 +81,100 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
 }
 
-/* Worker 0's statistics become those of all. */
-static q8_code merge_workers(struct job *job, q8_calibration *cal, q8_err *err)
+/* Worker 0's statistics become those of all, and the others' those of nothing. */
+static q8_code gather_workers(struct job *job, q8_err *err)
 {
+    q8_code code = Q8_OK;
     for (int i = 0; i < job->n_workers; i++)
         flush_worker(&job->worker[i], job->graph);
-    cal->n_tensors = job->graph->n_tensors;
-    cal->stats = job->worker[0].stats;
-    job->worker[0].stats = NULL;
-    for (int t = 0; t < cal->n_tensors; t++) {
-        if (!cal->stats[t])
-            continue;
-        for (int i = 1; i < job->n_workers; i++)
-            q8_stats_merge(cal->stats[t], job->worker[i].stats[t]);
-        if (cal->stats[t]->count == 0)
-            return q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
-                           job->graph->tensor[t].name);
-    }
-    return Q8_OK;
+    for (int i = 1; i < job->n_workers; i++)
+        for (int t = 0; t < job->graph->n_tensors && !code; t++) {
+            q8_stats *from = job->worker[i].stats[t];
+            if (!from)
+                continue;
+            q8_stats_merge(job->worker[0].stats[t], from);
+            const int channels = from->channels;
+            q8_stats_free(from);
+            code = q8_stats_init(from, channels, err);
+        }
+    return code;
 }
+
+/* --- checkpoints ------------------------------------------------------------------------------ */
+
+/* What the loop does while it pauses. */
+static q8_code write_checkpoint(void *user, const q8_loop_state *state, q8_err *err)
+{
+    struct job *job = user;
+    const q8_code code = gather_workers(job, err);
+    const q8_calibration cal = {.n_tensors = job->graph->n_tensors,
+                                .stats = job->worker[0].stats,
+                                .used = state->used,
+                                .skipped = state->n_unread};
+    return code ? code : q8_checkpoint_write(job->checkpoint, &cal, state, err);
+}
+
+/* Worker 0 gets what is in the checkpoint, if there is one. */
+static q8_code open_checkpoint(struct job *job, bool strict, const q8_env *env, q8_err *err)
+{
+    q8_calibration cal;
+    const q8_code code =
+        q8_checkpoint_open(job->checkpoint, job->samples, strict, &cal, &job->state, env, err);
+    if (!code && cal.stats) {
+        free_stats(job->worker[0].stats, job->graph->n_tensors);
+        job->worker[0].stats = cal.stats;
+    }
+    return code;
+}
+
+/* --- those of a team -------------------------------------------------------------------------- */
+
+struct shared {
+    q8_calibration *cal;
+    const q8_graph *graph;
+};
+
+static void pack(void *user, q8_buf *bytes)
+{
+    const struct shared *s = user;
+    q8_calibration_pack(s->cal, bytes);
+}
+
+static q8_code merge_packed(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct shared *s = user;
+    q8_calibration other = {0};
+    q8_code code = q8_calibration_unpack(&other, data, size, s->graph, err);
+    if (!code)
+        code = q8_calibration_merge(s->cal, &other, err);
+    q8_calibration_free(&other);
+    return code;
+}
+
+static q8_code replace(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct shared *s = user;
+    q8_calibration_free(s->cal);
+    return q8_calibration_unpack(s->cal, data, size, s->graph, err);
+}
+
+static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8_err *err)
+{
+    struct shared shared = {cal, job->graph};
+    const q8_reduction all = {&shared, pack, merge_packed, replace};
+    q8_code code = gather_workers(job, err);
+    *cal = (q8_calibration){
+        .n_tensors = job->graph->n_tensors, .stats = job->worker[0].stats, .used = job->state.used};
+    job->worker[0].stats = NULL;
+    code = q8_team_reduce(env, code, &all, err);
+    for (int t = 0; t < cal->n_tensors && !code; t++)
+        if (cal->stats[t] && cal->stats[t]->count == 0)
+            code = q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
+                           job->graph->tensor[t].name);
+    return code;
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
 
 static const q8_node *producer_of(const q8_graph *graph, int tensor)
 {
@@ -105,7 +185,7 @@ static const q8_node *producer_of(const q8_graph *graph, int tensor)
     return NULL;
 }
 
-static void warn_not_finite(const q8_calibration *cal, const q8_graph *graph, const q8_env *env)
+void q8_calibration_warn(const q8_calibration *cal, const q8_graph *graph, const q8_env *env)
 {
     for (int t = 0; t < cal->n_tensors; t++) {
         if (!cal->stats[t] || !cal->stats[t]->hist.not_finite)
@@ -118,11 +198,20 @@ static void warn_not_finite(const q8_calibration *cal, const q8_graph *graph, co
     }
 }
 
+/* A batch reads a layer's weights once for all its pictures; but its activations take the room that
+ * one picture's have in the caches. Measured, 4 is as good as more. */
 int q8_calibration_batch(const q8_graph *graph)
 {
-    (void)graph;
-    const char *b = getenv("Q8B");
-    return b ? atoi(b) : 1;
+    enum { BATCH = 4 };
+    size_t weights = 0, activations = 0;
+    for (int i = 0; i < graph->n_nodes; i++) {
+        const q8_node *node = graph->node[i];
+        if (node->op->window && node->op->set_int8)
+            weights += node->weight[0].count;
+        for (int k = 0; k < node->n_out; k++)
+            activations += q8_shape_count(&graph->tensor[node->out[k]].shape);
+    }
+    return weights > activations ? BATCH : 1;
 }
 
 static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8_env *env,
@@ -141,6 +230,10 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         job->user[i] = &job->worker[i];
         code = open_worker(&job->worker[i], job->graph, what->wanted, err);
     }
+    if (!code && what->origin)
+        code = q8_origin_of_samples(what->origin, job->samples, err);
+    if (!code && job->checkpoint)
+        code = open_checkpoint(job, what->opts->strict, env, err);
     const q8_exec_opts exec = {.backend = what->backend,
                                .batch = q8_calibration_batch(what->graph),
                                .wanted = what->wanted};
@@ -153,6 +246,7 @@ static void close_job(struct job *job)
         close_worker(&job->worker[i], job->graph);
     free(job->worker);
     free(job->user);
+    q8_loop_state_free(&job->state);
     q8_exec_close(&job->exec);
     q8_samples_close(&job->samples);
 }
@@ -174,7 +268,7 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
         cal->stats = calloc((size_t)cal->n_tensors + 1, sizeof(*cal->stats));
         return cal->stats ? Q8_OK : q8_fail_nomem(err);
     }
-    struct job job = {.graph = what->graph};
+    struct job job = {.graph = what->graph, .checkpoint = what->checkpoint};
     q8_code code = open_job(&job, what, env, err);
     const q8_loop loop = {
         .samples = job.samples,
@@ -184,13 +278,19 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
         .worker = job.user,
         .n_workers = job.n_workers,
         .observe = observe,
+        .state = &job.state,
+        .pause = what->checkpoint ? write_checkpoint : NULL,
+        .pause_user = &job,
+        .pause_seconds = what->opts->checkpoint_seconds,
     };
+    size_t used, skipped;
     if (!code)
-        code = q8_loop_run(&loop, env, &cal->used, &cal->skipped, err);
+        code = q8_loop_run(&loop, env, &used, &skipped, err);
     if (!code)
-        code = merge_workers(&job, cal, err);
+        code = merge(&job, cal, env, err);
+    cal->skipped = code ? 0 : skipped;
     if (!code)
-        warn_not_finite(cal, what->graph, env);
+        q8_calibration_warn(cal, what->graph, env);
     close_job(&job);
     if (code)
         q8_calibration_free(cal);

@@ -3,6 +3,7 @@
 #define Q8_CALIB_CALIBRATE_H
 
 #include "caffe/net.h"
+#include "calib/origin.h"
 #include "calib/stats.h"
 
 /** Statistics of a graph's observed tensors. */
@@ -12,6 +13,8 @@ typedef struct q8_calibration {
     size_t used, skipped;
 } q8_calibration;
 
+struct q8_checkpoint;
+
 /** What is to be observed, and on what. All borrowed. */
 typedef struct q8_calibration_of {
     const q8_graph *graph;
@@ -20,6 +23,10 @@ typedef struct q8_calibration_of {
     const q8_caffe_transform
         *transform; /**< what the prototxt says of preprocessing; may be NULL */
     q8_backend_kind backend;
+    /** Holding what q8_checkpoint_open() wants: written now and then, and gone on from if it is
+     * there. NULL: none. */
+    struct q8_checkpoint *checkpoint;
+    q8_origin *origin; /**< holds nothing; to be filled unless nothing is wanted. NULL: not */
 } q8_calibration_of;
 
 /** How many pictures a thread runs at once. It depends on the graph alone. */
@@ -38,5 +45,7 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
 /** `*to`, which holds nothing yet, becomes like `from`. On failure it holds nothing. */
 q8_code q8_calibration_copy(q8_calibration *to, const q8_calibration *from, q8_err *err);
 void q8_calibration_free(q8_calibration *cal);
+/** Warns, tensor by tensor, of values that are not finite. */
+void q8_calibration_warn(const q8_calibration *cal, const q8_graph *graph, const q8_env *env);
 
 #endif

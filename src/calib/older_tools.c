@@ -3,7 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/team.h"
 #include "calib/loop.h"
 
 /* One thread's own. */
@@ -87,14 +89,60 @@ static q8_code open_worker(struct worker *w, const q8_older_tool_of *what, q8_er
     return Q8_OK;
 }
 
-/* Adds all workers' counts to the first one's. */
-static void add_up(struct worker *worker, int n)
+static size_t size_of_bins(const q8_older_tool_of *what)
+{
+    return (size_t)bins_of(what->compat) * sizeof(uint64_t);
+}
+
+static void add_bins(const q8_older_tool_of *what, uint64_t *into, const uint64_t *from)
+{
+    for (int i = 0; i < bins_of(what->compat); i++)
+        into[i] += from[i];
+}
+
+static void pack(void *user, q8_buf *bytes)
+{
+    const struct worker *w = user;
+    for (int t = 0; t < w->what->graph->n_tensors; t++)
+        if (w->bin[t])
+            q8_buf_add(bytes, w->bin[t], size_of_bins(w->what));
+}
+
+static q8_code merge(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    struct worker *w = user;
+    const uint64_t *from = (const void *)data; /* from malloc(), so it is aligned */
+    for (int t = 0; t < w->what->graph->n_tensors; t++) {
+        if (!w->bin[t])
+            continue;
+        if (size < size_of_bins(w->what))
+            return q8_fail(err, Q8_EINTERNAL, NULL, NULL, "too few bins");
+        add_bins(w->what, w->bin[t], from);
+        from += bins_of(w->what->compat);
+        size -= size_of_bins(w->what);
+    }
+    return Q8_OK;
+}
+
+static q8_code replace(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    struct worker *w = user;
+    for (int t = 0; t < w->what->graph->n_tensors; t++)
+        if (w->bin[t])
+            memset(w->bin[t], 0, size_of_bins(w->what));
+    return merge(user, data, size, err);
+}
+
+/* All counts become the first worker's, on every member of a team. */
+static q8_code add_up(struct worker *worker, int n, const q8_env *env, q8_err *err)
 {
     const q8_older_tool_of *what = worker->what;
+    const q8_reduction all = {worker, pack, merge, replace};
     for (int k = 1; k < n; k++)
         for (int t = 0; t < what->graph->n_tensors; t++)
-            for (int i = 0; worker->bin[t] && i < bins_of(what->compat); i++)
-                worker->bin[t][i] += worker[k].bin[t][i];
+            if (worker->bin[t])
+                add_bins(what, worker->bin[t], worker[k].bin[t]);
+    return q8_team_reduce(env, Q8_OK, &all, err);
 }
 
 static q8_code count(struct worker *worker, int n, const q8_older_tool_of *what, const q8_env *env,
@@ -151,7 +199,7 @@ q8_code q8_older_tool_thresholds(float *threshold, const q8_older_tool_of *what,
     if (!code && any_wanted(what)) {
         code = count(worker, n, what, env, err);
         if (!code)
-            add_up(worker, n);
+            code = add_up(worker, n, env, err);
         for (int t = 0; t < what->graph->n_tensors && !code; t++) {
             const uint64_t *bin = worker->bin[t];
             if (bin)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/hash.h"
 #include "calib/mean.h"
 
 /* --- options ---------------------------------------------------------------------------------- */
@@ -169,7 +170,7 @@ q8_code q8_prep_open(q8_prep *prep, const q8_preprocess *pre, const q8_caffe_tra
         .height = shape->dim[1],
         .width = shape->dim[2],
         .rgb = pre->pixel == Q8_PIXEL_RGB,
-        .resize = (int)pre->resize,
+        .resize = pre->resize == Q8_RESIZE_AUTO ? Q8_RESIZE_STRETCH : (int)pre->resize,
         .norm = {1, 1, 1, 1},
     };
     q8_code code = check(prep, pre, err);
@@ -184,6 +185,87 @@ q8_code q8_prep_open(q8_prep *prep, const q8_preprocess *pre, const q8_caffe_tra
     if (code == Q8_OK && transform && transform->found)
         code = take_from_model(prep, pre, transform, arena, env, err);
     return code;
+}
+
+const q8_caffe_transform *q8_prep_transform(const q8_caffe_transform *transform, const char *input)
+{
+    const bool is_about = transform && (!transform->input || strcmp(transform->input, input) == 0);
+    return is_about ? transform : NULL;
+}
+
+/* --- its identity ----------------------------------------------------------------------------- */
+
+q8_prep_id q8_prep_identify(const q8_prep *prep)
+{
+    q8_prep_id id = {
+        .pictures = true, .channels = prep->channels, .rgb = prep->rgb, .resize = prep->resize};
+    const size_t values = (size_t)prep->channels * (size_t)prep->height * (size_t)prep->width;
+    memcpy(id.mean, prep->mean, sizeof(id.mean));
+    memcpy(id.norm, prep->norm, sizeof(id.norm));
+    if (prep->mean_plane) {
+        memset(id.mean, 0, sizeof(id.mean));
+        id.mean_plane = q8_hash(0, prep->mean_plane, values * sizeof(*prep->mean_plane));
+    }
+    return id;
+}
+
+static bool are_equal(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (a[i] != b[i])
+            return false;
+    return true;
+}
+
+bool q8_prep_id_agree(const q8_prep_id *a, const q8_prep_id *b)
+{
+    if (!a->pictures || !b->pictures)
+        return true;
+    return a->rgb == b->rgb && a->resize == b->resize && a->mean_plane == b->mean_plane &&
+           are_equal(a->mean, b->mean, 4) && are_equal(a->norm, b->norm, 4);
+}
+
+/* As short as a text can be that is read as this number. @return characters */
+static int add_number(char *text, size_t size, float x)
+{
+    int digits = 6, used;
+    do
+        used = snprintf(text, size, " %.*g", digits, (double)x);
+    while (++digits <= 9 && strtof(text, NULL) != x);
+    return used;
+}
+
+/* Values by channel, once if they are all the same. @return characters */
+static int add_values(char *text, size_t size, const char *what, const float *value, int n)
+{
+    int used = snprintf(text, size, "%s", what);
+    bool same = true;
+    for (int c = 1; c < n; c++)
+        same = same && value[c] == value[0];
+    for (int c = 0; c < (same ? 1 : n); c++)
+        used += add_number(text + used, size - (size_t)used, value[c]);
+    return used;
+}
+
+const char *q8_prep_id_text(const q8_prep_id *id, char buf[256])
+{
+    enum { SIZE = 256 }; /* four values of 16 characters, twice, leave room */
+    static const char *const resize[] = {"stretch", "stretch", "crop", "letterbox"};
+    int used = 0;
+    if (!id->pictures)
+        return strcpy(buf, "tensors as they are");
+    if (id->mean_plane)
+        used +=
+            snprintf(buf, SIZE, "a mean by pixel (%016llx)", (unsigned long long)id->mean_plane);
+    else
+        used += add_values(buf, SIZE, "mean", id->mean, id->channels);
+    used += add_values(buf + used, SIZE - (size_t)used, ", norm", id->norm, id->channels);
+    snprintf(buf + used, SIZE - (size_t)used, ", %s, %s",
+             id->channels == 1 ? "gray"
+             : id->rgb         ? "rgb"
+                               : "bgr",
+             resize[id->resize]);
+    return buf;
 }
 
 /* --- one picture ------------------------------------------------------------------------------ */

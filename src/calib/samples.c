@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "calib/npy.h"
-#include "calib/preprocess.h"
 #include "ops/rows.h"
 
 /** A picture's file, or a tensor and where it begins in its file. */
@@ -265,11 +266,6 @@ bool q8_samples_choose_others(q8_samples *s, size_t limit, size_t used)
 
 /* --- preprocessing ---------------------------------------------------------------------------- */
 
-static bool is_about(const q8_caffe_transform *transform, const struct input *in)
-{
-    return transform && (!transform->input || strcmp(transform->input, in->tensor->name) == 0);
-}
-
 static q8_code open_preps(struct opening *o, const q8_caffe_transform *transform)
 {
     q8_samples *s = o->samples;
@@ -280,7 +276,7 @@ static q8_code open_preps(struct opening *o, const q8_caffe_transform *transform
         struct input *in = &s->input[i];
         pictures += in->n_pictures;
         if (in->n_pictures)
-            code = q8_prep_open(&in->prep, pre, is_about(transform, in) ? transform : NULL,
+            code = q8_prep_open(&in->prep, pre, q8_prep_transform(transform, in->tensor->name),
                                 &in->tensor->shape, s->arena, o->env, o->err);
     }
     if (code == Q8_OK && pictures == 0 && (pre->n_mean || pre->mean_file || pre->n_norm))
@@ -354,6 +350,27 @@ const char *q8_samples_path(const q8_samples *samples, size_t index)
 int q8_samples_inputs(const q8_samples *samples)
 {
     return samples->n_inputs;
+}
+
+q8_prep_id q8_samples_prep_id(const q8_samples *samples, int input)
+{
+    const struct input *in = &samples->input[input];
+    return in->n_pictures ? q8_prep_identify(&in->prep) : (q8_prep_id){0};
+}
+
+uint64_t q8_samples_id(const q8_samples *samples)
+{
+    uint64_t hash = 0;
+    for (int k = 0; k < samples->n_inputs; k++)
+        for (size_t i = 0; i < samples->count; i++) {
+            const struct item *item = &samples->input[k].item[i];
+            struct stat st;
+            const bool found = stat(item->path, &st) == 0;
+            hash = q8_hash_text(hash, item->path);
+            hash = q8_hash_uint(hash, found ? (uint64_t)st.st_size : UINT64_MAX);
+            hash = q8_hash_uint(hash, item->first);
+        }
+    return hash;
 }
 
 static q8_code read_tensor(const struct input *in, const struct item *item, float *out, q8_err *err)

@@ -6,6 +6,7 @@
 #define Q8_CALIB_SAMPLES_H
 
 #include "caffe/net.h"
+#include "calib/preprocess.h"
 #include "graph/graph.h"
 
 typedef struct q8_samples q8_samples;
@@ -39,6 +40,11 @@ int q8_samples_inputs(const q8_samples *samples);
  */
 q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out,
                         q8_err *err);
+
+/** How an input's pictures are preprocessed. */
+q8_prep_id q8_samples_prep_id(const q8_samples *samples, int input);
+/** Tells lists of samples apart, by the paths as they were given and the files' sizes. */
+uint64_t q8_samples_id(const q8_samples *samples);
 
 /** The fault is the file's, not ours or the machine's. */
 bool q8_sample_unreadable(q8_code code);

@@ -43,6 +43,8 @@ bool q8_exec_has_bf16(void);
 /** The graph must outlive the plan and not change. */
 q8_code q8_exec_open(q8_exec **exec, const q8_graph *graph, const q8_exec_opts *opts, q8_err *err);
 void q8_exec_close(q8_exec **exec);
+/** Pictures per forward. */
+int q8_exec_batch(const q8_exec *exec);
 /** Bytes of activations one run holds. */
 size_t q8_exec_slab_bytes(const q8_exec *exec);
 /** Name of the backend that runs node `index`: "bf16", "onednn", "plain", or "" if it does not run:
@@ -60,7 +62,8 @@ float *q8_run_input(q8_run *run, int input, int i);
 typedef q8_code (*q8_observe_fn)(void *user, int tensor, const q8_view *view, q8_err *err);
 
 /** One forward of the first `n` pictures of the batch. A picture's results do not depend on `n`, on
- * its place in the batch, on the other pictures, or on how large a batch the plan is for. */
+ * its place in the batch, or on the other pictures; on how large a batch the plan is for they may,
+ * in the last bits. */
 q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8_err *err);
 
 /** Copies picture `i` of a view to NCHW. */

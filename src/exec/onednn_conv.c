@@ -157,10 +157,11 @@ static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_
     };
     q8_code code = Q8_OK;
     if (suits_winograd(job, c)) {
-        /* oneDNN picks a tile size by the batch, which shows in the last bits, and large batches
-         * take large scratch memory to be hardly faster: picture by picture. */
+        /* A batch shares the transformed weights, four times as large as the layer's own. */
+        code = try_way(job, c, &winograd, kernel);
         const q8_dnnl_job one = one_by_one(job);
-        code = try_way(&one, c, &winograd, kernel);
+        if (!code && !*kernel) /* it may have taken too much scratch memory */
+            code = try_way(&one, c, &winograd, kernel);
     }
     for (int i = here == b; !code && !*kernel && i < 4; i++)
         code = try_way(job, c, &direct[i], kernel);

@@ -393,6 +393,11 @@ void q8_exec_close(q8_exec **exec)
     *exec = NULL;
 }
 
+int q8_exec_batch(const q8_exec *exec)
+{
+    return exec->batch;
+}
+
 size_t q8_exec_slab_bytes(const q8_exec *exec)
 {
     return exec->slab_bytes;

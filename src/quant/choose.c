@@ -91,6 +91,6 @@ q8_code q8_choose_thresholds(float *threshold, const q8_choice_of *what, const q
                              q8_err *err)
 {
     struct choosing choosing = {.what = what, .threshold = threshold};
-    const int threads = env && env->threads > 0 ? env->threads : q8_core_count();
+    const int threads = q8_thread_count(env);
     return q8_parallel(threads, choose, &choosing, err);
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/team.h"
 #include "base/thread.h"
 #include "quant/moments.h"
 #include "quant/quant.h"
@@ -34,8 +35,10 @@ struct block {
     float damping;
     long long limit;
     const signed char *before;
-    signed char *weight; /* of the whole layer */
-    atomic_int next;     /* output of the group */
+    signed char *weight;  /* of the whole layer */
+    signed char *rounded; /* of the block: outputs of the group x n */
+    int end;              /* of the outputs that are to be done here */
+    atomic_int next;      /* output of the group */
 };
 
 static size_t row_size(const q8_linear *view)
@@ -85,11 +88,12 @@ static q8_code round_outputs(void *user, int worker, q8_err *err)
     float *work = malloc(2 * (size_t)b->stride * sizeof(*work));
     if (!work)
         return q8_fail_nomem(err);
-    for (int o; (o = atomic_fetch_add(&b->next, 1)) < b->view->outputs;) {
+    for (int o; (o = atomic_fetch_add(&b->next, 1)) < b->end;) {
         const size_t output = (size_t)b->group * (size_t)b->view->outputs + (size_t)o;
         const size_t at = output * row_size(b->view) + (size_t)b->first;
         q8_round_compensated(&rounding, b->node->weight[0].data + at,
-                             quant->weight_scales[output / per_scale], b->weight + at, work);
+                             quant->weight_scales[output / per_scale],
+                             b->rounded + (size_t)o * (size_t)b->n, work);
     }
     free(work);
     return Q8_OK;
@@ -103,29 +107,56 @@ static float mean_of_diagonal(const struct block *b)
     return mean;
 }
 
-static q8_code round_block(struct block *b, float *row, int threads, q8_err *err)
+/* With less to do, each member of a team is faster alone than all of them with their exchanges. */
+static bool is_worth_sharing(const struct block *b)
+{
+    return (double)b->rows * (double)b->n * (double)b->n >= 0x1p28;
+}
+
+/* Each member of a team rounds some of the outputs. */
+static q8_code share_outputs(struct block *b, const q8_env *env, q8_err *err)
+{
+    const size_t outputs = (size_t)b->view->outputs, n = (size_t)b->n;
+    const q8_range own = q8_team_range(env, outputs);
+    b->end = (int)own.end;
+    atomic_init(&b->next, (int)own.begin);
+    q8_code code = q8_parallel(q8_thread_count(env), round_outputs, b, err);
+    code = q8_team_complete(env, code, b->rounded, outputs, n, err);
+    signed char *to = b->weight + (size_t)b->group * outputs * row_size(b->view) + b->first;
+    for (size_t o = 0; o < outputs && !code; o++)
+        memcpy(to + o * row_size(b->view), b->rounded + o * n, n);
+    return code;
+}
+
+static q8_code round_block(struct block *b, float *row, const q8_env *env, q8_err *err)
 {
     float *factor = row + row_size(b->view);
+    q8_env here = env ? *env : (q8_env){0};
+    if (!is_worth_sharing(b))
+        here.team = NULL;
     memset(b->exact, 0, (size_t)b->rows * (size_t)b->stride * sizeof(float));
     memset(b->coded, 0, (size_t)b->rows * (size_t)b->stride * sizeof(float));
     gather(b, b->inputs->exact, row, b->exact);
     gather(b, b->inputs->coded, row, b->coded);
-    q8_code code = q8_moments(b->coded, b->coded, b->rows, b->n, b->own, threads, err);
+    q8_code code = q8_moments(b->coded, b->coded, b->rows, b->n, b->own, &here, err);
     if (!code)
-        code = q8_moments(b->exact, b->coded, b->rows, b->n, b->cross, threads, err);
+        code = q8_moments(b->exact, b->coded, b->rows, b->n, b->cross, &here, err);
     b->damping = DAMPING * mean_of_diagonal(b);
     b->factor = q8_factorise(factor, b->own, b->n, b->stride, b->damping) ? factor : NULL;
-    atomic_init(&b->next, 0);
-    return code ? code : q8_parallel(threads, round_outputs, b, err);
+    return code ? code : share_outputs(b, &here, err);
 }
 
-static q8_code round_blocks(struct block *b, int threads, q8_err *err)
+static q8_code round_blocks(struct block *b, const q8_env *env, q8_err *err)
 {
     const size_t n = row_size(b->view), stride = (size_t)b->stride;
     const size_t samples = (size_t)b->rows * stride;
     float *memory = malloc((2 * samples + 3 * stride * stride + n) * sizeof(*memory));
-    if (!memory)
+    b->rounded = malloc((size_t)b->view->outputs * (size_t)b->n);
+    if (!memory || !b->rounded) {
+        free(memory);
+        free(b->rounded);
         return q8_fail_nomem(err);
+    }
     b->exact = memory;
     b->coded = memory + samples;
     b->own = memory + 2 * samples;
@@ -136,14 +167,15 @@ static q8_code round_blocks(struct block *b, int threads, q8_err *err)
         for (b->first = 0; (size_t)b->first < n && !code; b->first += columns) {
             b->n = n - (size_t)b->first < (size_t)columns ? (int)(n - (size_t)b->first) : columns;
             b->stride = q8_moments_stride(b->n);
-            code = round_block(b, b->cross + stride * stride, threads, err);
+            code = round_block(b, b->cross + stride * stride, env, err);
         }
     free(memory);
+    free(b->rounded);
     return code;
 }
 
 q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_inputs *inputs,
-                               int threads, q8_err *err)
+                               const q8_env *env, q8_err *err)
 {
     const q8_shape *in = &graph->tensor[node->in[0]].shape;
     q8_linear view;
@@ -170,7 +202,7 @@ q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_in
     if (!quant || !b.weight)
         return q8_fail_nomem(err);
     *quant = *node->quant;
-    const q8_code code = round_blocks(&b, threads, err);
+    const q8_code code = round_blocks(&b, env, err);
     quant->weight = b.weight;
     if (!code)
         node->quant = quant;

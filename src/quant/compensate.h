@@ -13,9 +13,10 @@ typedef struct q8_layer_inputs {
 
 /**
  * Replaces node->quant->weight. Leaves it where the inputs say too little: fewer than a few output
- * positions per weight. The result does not depend on `threads`.
+ * positions per weight. The result does not depend on `env`: threads and the members of a team,
+ * which all must have the same inputs, share the work.
  */
 q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_inputs *inputs,
-                               int threads, q8_err *err);
+                               const q8_env *env, q8_err *err);
 
 #endif

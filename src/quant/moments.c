@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "base/simd.h"
+#include "base/team.h"
 #include "base/thread.h"
 
 /* A tile of the result whose sums stay in registers. */
@@ -14,6 +15,7 @@ struct job {
     const float *a, *b;
     int rows, stride;
     float *out;
+    int end;         /* of the stripes that are to be made */
     atomic_int next; /* stripe of TILE_ROWS rows of the result */
 };
 
@@ -41,15 +43,21 @@ static q8_code work(void *user, int worker, q8_err *err)
 {
     (void)worker, (void)err;
     struct job *job = user;
-    for (int i; (i = atomic_fetch_add(&job->next, 1) * TILE_ROWS) < job->stride;)
+    for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->end;)
         for (int j = 0; j < job->stride; j += Q8_MOMENTS_PAD)
-            tile(job, (size_t)i, (size_t)j);
+            tile(job, (size_t)i * TILE_ROWS, (size_t)j);
     return Q8_OK;
 }
 
-q8_code q8_moments(const float *a, const float *b, int rows, int n, float *out, int threads,
+q8_code q8_moments(const float *a, const float *b, int rows, int n, float *out, const q8_env *env,
                    q8_err *err)
 {
     struct job job = {.a = a, .b = b, .rows = rows, .stride = q8_moments_stride(n), .out = out};
-    return q8_parallel(threads, work, &job, err);
+    const size_t stripes = (size_t)job.stride / TILE_ROWS;
+    const q8_range own = q8_team_range(env, stripes);
+    job.end = (int)own.end;
+    atomic_init(&job.next, (int)own.begin);
+    const q8_code code = q8_parallel(q8_thread_count(env), work, &job, err);
+    const size_t stripe = TILE_ROWS * (size_t)job.stride * sizeof(float);
+    return q8_team_complete(env, code, out, stripes, stripe, err);
 }

@@ -12,9 +12,10 @@ int q8_moments_stride(int n);
 
 /**
  * out = a^T b / rows, for a and b of `rows` x `n` floats, `out` n x n, all with rows
- * q8_moments_stride(n) apart and their padding 0. The result does not depend on `threads`.
+ * q8_moments_stride(n) apart and their padding 0. The result does not depend on
+ * `env`: threads and members of a team share the work. An exchange of these.
  */
-q8_code q8_moments(const float *a, const float *b, int rows, int n, float *out, int threads,
+q8_code q8_moments(const float *a, const float *b, int rows, int n, float *out, const q8_env *env,
                    q8_err *err);
 
 #endif

@@ -355,7 +355,7 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     const q8_layer_inputs inputs = {
         .n = r->n, .exact = r->value[node->in[0]].exact, .coded = coded};
     if (!code && r->opts->compensate) {
-        code = q8_compensate_rounding(r->graph, node, &inputs, r->threads, r->err);
+        code = q8_compensate_rounding(r->graph, node, &inputs, r->env, r->err);
         node->weight[1] = exact->weight[1];
         if (!code)
             code = q8_correct_bias_node(r->graph, node, r->opts->mean[node->in[0]], r->err);
@@ -400,7 +400,7 @@ q8_code q8_refine_graph(q8_graph *graph, const q8_graph *exact, const q8_refine_
                        .exact = exact,
                        .opts = opts,
                        .env = env,
-                       .threads = env && env->threads > 0 ? env->threads : q8_core_count(),
+                       .threads = q8_thread_count(env),
                        .value = calloc((size_t)graph->n_tensors + 1, sizeof(*r.value)),
                        .err = err};
     if (!r.value)

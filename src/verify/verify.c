@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/team.h"
 #include "calib/loop.h"
 #include "ops/int8.h"
 #include "verify/outputs.h"
@@ -18,6 +19,17 @@ struct layer_sums {
 struct values {
     float *exact, *int8;
 };
+
+/* All that is added up, in one block of memory that begins with the layers'. */
+struct sums {
+    struct layer_sums *layer;
+    q8_output_sums *output;
+    unsigned long long *beyond; /* by tensor */
+    unsigned long long *right;  /* by enum right */
+};
+
+/* Pictures that have a label, and those whose class is that. */
+enum right { LABELLED, FLOAT_RIGHT, INT8_RIGHT, N_RIGHT };
 
 struct job {
     const q8_verify_of *what;
@@ -34,11 +46,8 @@ struct job {
 /* One thread's own. */
 struct worker {
     const struct job *job;
-    struct layer_sums *layer;
-    unsigned long long *beyond; /* by tensor */
-    struct values *value;       /* by output */
-    q8_output_sums *output;
-    size_t labelled, float_right, int8_right;
+    struct values *value; /* by output */
+    struct sums sums;
 };
 
 /* --- one picture ------------------------------------------------------------------------------ */
@@ -66,7 +75,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     const q8_pair *pair = &w->job->pair;
     const int layer = w->job->layer_of[tensor];
     if (layer >= 0) {
-        add_layer(&w->layer[layer], pair->layer[layer].alone, view->data);
+        add_layer(&w->sums.layer[layer], pair->layer[layer].alone, view->data);
         return Q8_OK;
     }
     for (int i = 0; i < pair->graph->n_outputs; i++) {
@@ -75,8 +84,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
         if (pair->simulated[i] == tensor)
             q8_view_to_nchw(view, 0, w->value[i].int8);
     }
-    if (view->shape.rank == 1 && view->shape.dim[0] == 1 && w->beyond)
-        w->beyond[tensor] += (unsigned long long)view->data[0];
+    if (view->shape.rank == 1 && view->shape.dim[0] == 1)
+        w->sums.beyond[tensor] += (unsigned long long)view->data[0];
     return Q8_OK;
 }
 
@@ -93,9 +102,10 @@ static q8_code add_label(struct worker *w, size_t sample, q8_err *err)
         return q8_fail(err, Q8_EINVAL, &loc, NULL, "is of class %d, but there are classes 0 to %zu",
                        label, form->classes - 1);
     const struct values *value = &w->value[job->classes];
-    w->labelled++;
-    w->float_right += q8_largest(value->exact, form->classes, 1) == (size_t)label;
-    w->int8_right += q8_largest(value->int8, form->classes, 1) == (size_t)label;
+    unsigned long long *right = w->sums.right;
+    right[LABELLED]++;
+    right[FLOAT_RIGHT] += q8_largest(value->exact, form->classes, 1) == (size_t)label;
+    right[INT8_RIGHT] += q8_largest(value->int8, form->classes, 1) == (size_t)label;
     return Q8_OK;
 }
 
@@ -103,7 +113,7 @@ static q8_code finish_sample(void *user, size_t sample, q8_err *err)
 {
     struct worker *w = user;
     for (int i = 0; i < w->job->pair.graph->n_outputs; i++)
-        q8_output_add(&w->output[i], &w->job->form[i], w->value[i].exact, w->value[i].int8);
+        q8_output_add(&w->sums.output[i], &w->job->form[i], w->value[i].exact, w->value[i].int8);
     return w->job->what->labels ? add_label(w, sample, err) : Q8_OK;
 }
 
@@ -166,6 +176,24 @@ static q8_code open_exec(struct job *job, q8_arena *arena, q8_err *err)
     return q8_exec_open(&job->exec, pair->graph, &opts, err);
 }
 
+static size_t size_of_sums(const struct job *job)
+{
+    const q8_graph *graph = job->pair.graph;
+    return (size_t)job->pair.n_layers * sizeof(struct layer_sums) +
+           (size_t)graph->n_outputs * sizeof(q8_output_sums) +
+           ((size_t)graph->n_tensors + N_RIGHT) * sizeof(unsigned long long);
+}
+
+static struct sums sums_in(const struct job *job, void *memory)
+{
+    const q8_graph *graph = job->pair.graph;
+    struct sums s = {.layer = memory};
+    s.output = (q8_output_sums *)(s.layer + job->pair.n_layers);
+    s.beyond = (unsigned long long *)(s.output + graph->n_outputs);
+    s.right = s.beyond + graph->n_tensors;
+    return s;
+}
+
 /* Workers' memory is the arena's: it is made before there are threads. */
 static q8_code open_worker(struct job *job, int index, q8_arena *arena, q8_err *err)
 {
@@ -174,12 +202,11 @@ static q8_code open_worker(struct job *job, int index, q8_arena *arena, q8_err *
     const size_t n_outputs = (size_t)pair->graph->n_outputs;
     job->user[index] = w;
     w->job = job;
-    w->layer = q8_arena_array(arena, (size_t)pair->n_layers + 1, sizeof(*w->layer));
-    w->beyond = q8_arena_array(arena, (size_t)pair->graph->n_tensors + 1, sizeof(*w->beyond));
+    void *memory = q8_arena_alloc(arena, size_of_sums(job));
     w->value = q8_arena_array(arena, n_outputs + 1, sizeof(*w->value));
-    w->output = q8_arena_array(arena, n_outputs + 1, sizeof(*w->output));
-    if (!w->layer || !w->beyond || !w->value || !w->output)
+    if (!memory || !w->value)
         return q8_fail_nomem(err);
+    w->sums = sums_in(job, memory);
     for (size_t i = 0; i < n_outputs; i++) {
         const size_t count = q8_shape_count(&job->form[i].shape);
         w->value[i].exact = q8_arena_array(arena, count, sizeof(float));
@@ -214,22 +241,58 @@ static void merge_layer(struct layer_sums *into, const struct layer_sums *from)
     q8_exact_sum_merge(&into->alone_cosine, &from->alone_cosine);
 }
 
-/* Worker 0's sums become those of all. */
-static void merge(struct job *job)
+static void merge_sums(const struct job *job, const struct sums *into, const struct sums *from)
 {
-    struct worker *all = &job->worker[0];
-    for (int k = 1; k < job->n_workers; k++) {
-        const struct worker *w = &job->worker[k];
-        for (int i = 0; i < job->pair.n_layers; i++)
-            merge_layer(&all->layer[i], &w->layer[i]);
-        for (int i = 0; i < job->pair.graph->n_outputs; i++)
-            q8_output_merge(&all->output[i], &w->output[i]);
-        for (int t = 0; t < job->pair.graph->n_tensors; t++)
-            all->beyond[t] += w->beyond[t];
-        all->labelled += w->labelled;
-        all->float_right += w->float_right;
-        all->int8_right += w->int8_right;
-    }
+    for (int i = 0; i < job->pair.n_layers; i++)
+        merge_layer(&into->layer[i], &from->layer[i]);
+    for (int i = 0; i < job->pair.graph->n_outputs; i++)
+        q8_output_merge(&into->output[i], &from->output[i]);
+    for (int t = 0; t < job->pair.graph->n_tensors; t++)
+        into->beyond[t] += from->beyond[t];
+    for (int i = 0; i < N_RIGHT; i++)
+        into->right[i] += from->right[i];
+}
+
+static void pack(void *user, q8_buf *bytes)
+{
+    const struct job *job = user;
+    q8_buf_add(bytes, job->worker[0].sums.layer, size_of_sums(job));
+}
+
+static q8_code check_size(const struct job *job, size_t size, q8_err *err)
+{
+    return size == size_of_sums(job) ? Q8_OK
+                                     : q8_fail(err, Q8_EINTERNAL, NULL, NULL,
+                                               "members of a team verify different models");
+}
+
+static q8_code merge_packed(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct job *job = user;
+    const q8_code code = check_size(job, size, err);
+    /* What comes from malloc() is aligned. */
+    const struct sums from = sums_in(job, (void *)(uintptr_t)data);
+    if (!code)
+        merge_sums(job, &job->worker[0].sums, &from);
+    return code;
+}
+
+static q8_code replace(void *user, const unsigned char *data, size_t size, q8_err *err)
+{
+    const struct job *job = user;
+    const q8_code code = check_size(job, size, err);
+    if (!code)
+        memcpy(job->worker[0].sums.layer, data, size);
+    return code;
+}
+
+/* Worker 0's sums become those of all, on every member of a team. */
+static q8_code merge(struct job *job, const q8_env *env, q8_err *err)
+{
+    const q8_reduction all = {job, pack, merge_packed, replace};
+    for (int k = 1; k < job->n_workers; k++)
+        merge_sums(job, &job->worker[0].sums, &job->worker[k].sums);
+    return q8_team_reduce(env, Q8_OK, &all, err);
 }
 
 static double decibels(const q8_exact_sum *signal, const q8_exact_sum *noise)
@@ -245,7 +308,7 @@ static double mean(const q8_exact_sum *sum, size_t n)
 
 static bool tell_layers(const struct job *job, q8_verify_result *r, q8_arena *arena)
 {
-    const struct worker *all = &job->worker[0];
+    const struct sums *all = &job->worker[0].sums;
     r->layer = q8_arena_array(arena, (size_t)job->pair.n_layers + 1, sizeof(*r->layer));
     for (int i = 0; r->layer && i < job->pair.n_layers; i++) {
         const q8_pair_layer *layer = &job->pair.layer[i];
@@ -275,7 +338,7 @@ static bool tell_outputs(const struct job *job, q8_verify_result *r, q8_arena *a
     const q8_graph *graph = job->pair.graph;
     r->output = q8_arena_array(arena, (size_t)graph->n_outputs + 1, sizeof(*r->output));
     for (int i = 0; r->output && i < graph->n_outputs; i++) {
-        const q8_output_sums *sums = &job->worker[0].output[i];
+        const q8_output_sums *sums = &job->worker[0].sums.output[i];
         const q8_output_form *form = &job->form[i];
         const char *name = q8_arena_strdup(arena, graph->tensor[graph->output[i]].name);
         if (!name)
@@ -295,13 +358,12 @@ static bool tell_outputs(const struct job *job, q8_verify_result *r, q8_arena *a
 static q8_code tell(struct job *job, q8_verify_result *r, q8_err *err)
 {
     q8_arena *arena = r->memory;
-    merge(job);
     if ((job->what->layers && !tell_layers(job, r, arena)) || !tell_outputs(job, r, arena))
         return q8_fail_nomem(err);
-    const struct worker *all = &job->worker[0];
-    r->labelled = all->labelled;
-    r->float_accuracy = (double)all->float_right / (double)all->labelled;
-    r->int8_accuracy = (double)all->int8_right / (double)all->labelled;
+    const unsigned long long *right = job->worker[0].sums.right;
+    r->labelled = right[LABELLED];
+    r->float_accuracy = (double)right[FLOAT_RIGHT] / (double)r->labelled;
+    r->int8_accuracy = (double)right[INT8_RIGHT] / (double)r->labelled;
     if (job->what->labels && r->labelled == 0)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "none of the %zu pictures has a label; the first is %s", r->used,
@@ -337,6 +399,8 @@ q8_code q8_verify_run(q8_verify_result *result, const q8_verify_of *what, const 
     };
     if (!code)
         code = q8_loop_run(&loop, env, &result->used, &result->skipped, err);
+    if (!code)
+        code = merge(&job, env, err);
     if (!code)
         code = tell(&job, result, err);
     q8_exec_close(&job.exec);

