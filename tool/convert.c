@@ -50,6 +50,7 @@ static void set_up(struct conversion *c)
                                .n_images = o->n_images,
                                .limit = (size_t)o->limit,
                                .strict = o->strict,
+                               .fast = o->fast,
                                .preprocess = o->preprocess,
                                .checkpoint = stats_checkpoint(o, c->env->team),
                                .checkpoint_seconds = o->checkpoint};

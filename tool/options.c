@@ -146,6 +146,10 @@ static const struct row rows[] = {
      "default: every core; under mpirun each process's share of the cores it may use", NULL, 1,
      1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
+    {"fast", SWITCH, AT(fast), 0, "",
+     "convolutions in bf16 while calibrating, on CPUs that have it; tells what that changed in the "
+     "thresholds",
+     NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
      "progress bar (default auto: on a terminal)", progresses, 0, 0},
     {"quiet", SWITCH, AT(quiet), 0, "", "print errors and warnings only", NULL, 0, 0},

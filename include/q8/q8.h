@@ -165,6 +165,10 @@ typedef struct q8_calib_opts {
     size_t n_images;
     size_t limit; /**< at most so many samples, evenly spaced over the sorted list; 0: all */
     bool strict;  /**< an unreadable picture is an error, not a counted warning */
+    /** q8_calibrate() may round inputs and weights of convolutions to bf16, which processors with
+     *  AMX or AVX512-BF16 are faster at (on others a note says so and nothing changes);
+     *  q8_model_fast() tells what that did. Not with `checkpoint`. */
+    bool fast;
     q8_preprocess preprocess;
     /**
      * A file in which q8_calibrate() keeps what it has done so far: written about every

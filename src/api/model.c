@@ -85,6 +85,7 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
         .opts = opts,
         .transform = &model->transform,
         .backend = Q8_BACKEND_CPU,
+        .bf16 = opts->fast,
         .origin = &model->origin,
     };
     return opts->checkpoint ? q8_stats_calibrate(model, what, env, err)

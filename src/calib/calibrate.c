@@ -235,8 +235,9 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
     if (!code && job->checkpoint)
         code = open_checkpoint(job, what->opts->strict, env, err);
     const q8_exec_opts exec = {.backend = what->backend,
-                               .batch = q8_calibration_batch(what->graph),
-                               .wanted = what->wanted};
+                               .batch = what->bf16 ? 1 : q8_calibration_batch(what->graph),
+                               .wanted = what->wanted,
+                               .bf16 = what->bf16};
     return code ? code : q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
