@@ -442,6 +442,9 @@ static bool check(struct options *o)
                            "without --table and --compat");
     if (o->keep_float && o->precision != Q8_INT8)
         return usage_error("--keep_float is for --precision int8");
+    if (o->fast && (o->precision != Q8_INT8 || o->table || o->compat || o->n_stats || o->stats_out))
+        return usage_error("--fast is for --precision int8, without --table, --compat, --stats and "
+                           "--stats_out");
     if (o->gpu)
         return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
     return true;
