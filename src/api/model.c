@@ -141,7 +141,8 @@ static q8_code refine(q8_model *model, q8_graph *graph, const q8_graph *exact,
 
 /* Thresholds, and the shifts that they are chosen for. */
 static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_graph *graph,
-                                const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+                                const q8_trials *trials, const q8_quant_opts *opts,
+                                const q8_env *env, q8_err *err)
 {
     q8_shift_plan plan;
     int *levels = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*levels));
@@ -152,7 +153,8 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
     const q8_choice_of choice = {.graph = graph,
                                  .stats = (const q8_stats *const *)cal->stats,
                                  .levels = levels,
-                                 .method = opts->method};
+                                 .method = opts->method,
+                                 .trials = trials};
     q8_code code = Q8_OK;
     if (!opts->no_shift)
         code = q8_shift_choose(&plan, graph, cal, levels, err);
@@ -167,9 +169,16 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
 static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
                         const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    q8_code code = opts->no_equalise ? Q8_OK : q8_equalise_graph(graph, cal, opts, err);
+    q8_trials *trials;
+    q8_code code =
+        q8_trials_open(&trials, model->graph, &model->calibration.windows, opts, env, err);
+    if (!code && !opts->no_equalise)
+        code = q8_equalise_graph(graph, cal, opts, err);
     if (!code)
-        code = choose_and_shift(model, cal, graph, opts, env, err);
+        code = choose_and_shift(model, cal, graph, trials, opts, env, err);
+    q8_trials_close(&trials);
+    if (code)
+        return code;
     const q8_graph *exact = q8_graph_copy(graph, graph->arena);
     const float **means = q8_arena_array(graph->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
     if (!exact || !means)

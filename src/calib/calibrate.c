@@ -8,6 +8,8 @@
 /* One thread's own. */
 struct worker {
     q8_stats **stats; /* by tensor id */
+    q8_windows_capture *windows;
+    size_t sample; /* at hand */
 };
 
 /* What is open while the loop runs. */
@@ -18,6 +20,7 @@ struct job {
     struct worker *worker;
     void **user; /* by worker, for the loop */
     int n_workers;
+    q8_windows_capture *windows;
 };
 
 static void free_stats(q8_stats **stats, int n)
@@ -50,10 +53,14 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
 
 static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 {
-    (void)err;
     struct worker *w = user;
     q8_stats_add(w->stats[tensor], view);
-    return Q8_OK;
+    return q8_windows_observe(w->windows, w->sample, tensor, view, err);
+}
+
+static void begin(void *user, size_t sample)
+{
+    ((struct worker *)user)->sample = sample;
 }
 
 /* Worker 0's statistics become those of all. */
@@ -108,8 +115,11 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
     job->user = calloc((size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
         return q8_fail_nomem(err);
+    code = q8_windows_open(&job->windows, job->graph, what->wanted, q8_samples_count(job->samples),
+                           err);
     for (int i = 0; i < job->n_workers && !code; i++) {
         job->user[i] = &job->worker[i];
+        job->worker[i].windows = job->windows;
         code = new_stats(&job->worker[i].stats, job->graph, what->wanted, err);
     }
     const q8_exec_opts exec = {.backend = what->backend, .batch = 1, .wanted = what->wanted};
@@ -122,6 +132,7 @@ static void close_job(struct job *job)
         free_stats(job->worker[i].stats, job->graph->n_tensors);
     free(job->worker);
     free(job->user);
+    q8_windows_close(&job->windows);
     q8_exec_close(&job->exec);
     q8_samples_close(&job->samples);
 }
@@ -152,14 +163,17 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
         .strict = what->opts->strict,
         .worker = job.user,
         .n_workers = job.n_workers,
+        .begin = begin,
         .observe = observe,
     };
     if (!code)
         code = q8_loop_run(&loop, env, &cal->used, &cal->skipped, err);
     if (!code)
         code = merge_workers(&job, cal, err);
-    if (!code)
+    if (!code) {
+        q8_windows_take(job.windows, &cal->windows);
         warn_not_finite(cal, what->graph, env);
+    }
     close_job(&job);
     if (code)
         q8_calibration_free(cal);
@@ -186,5 +200,6 @@ q8_code q8_calibration_copy(q8_calibration *to, const q8_calibration *from, q8_e
 void q8_calibration_free(q8_calibration *cal)
 {
     free_stats(cal->stats, cal->n_tensors);
+    q8_windows_free(&cal->windows);
     memset(cal, 0, sizeof(*cal));
 }

@@ -4,12 +4,14 @@
 
 #include "caffe/net.h"
 #include "calib/stats.h"
+#include "calib/windows.h"
 
 /** Statistics of a graph's observed tensors. */
 typedef struct q8_calibration {
     int n_tensors;
     q8_stats **stats; /**< by tensor id; NULL where the tensor was not observed */
     size_t used, skipped;
+    q8_windows windows; /**< of the layers that read observed tensors; may be empty */
 } q8_calibration;
 
 /** What is to be observed, and on what. All borrowed. */
@@ -32,7 +34,8 @@ typedef struct q8_calibration_of {
  */
 q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
                            q8_err *err);
-/** `*to`, which holds nothing yet, becomes like `from`. On failure it holds nothing. */
+/** `*to`, which holds nothing yet, becomes like `from`, but without windows. On failure it holds
+ *  nothing. */
 q8_code q8_calibration_copy(q8_calibration *to, const q8_calibration *from, q8_err *err);
 void q8_calibration_free(q8_calibration *cal);
 

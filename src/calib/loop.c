@@ -93,6 +93,8 @@ static q8_code do_sample(struct job *job, struct worker *w, size_t index, q8_err
         return code;
     }
     w->used++;
+    if (job->loop->begin)
+        job->loop->begin(w->user, index);
     code = q8_run_forward(w->run, 1, job->loop->observe, w->user, err);
     return code || !job->loop->done ? code : job->loop->done(w->user, index, err);
 }
