@@ -34,7 +34,7 @@ struct row {
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
 static const char *const resizes[] = {"stretch", "crop", "letterbox", NULL};
-static const char *const methods[] = {"mse",        "auto", "kl", "minmax",
+static const char *const methods[] = {"auto",       "mse",  "kl", "minmax",
                                       "percentile", "aciq", "eq", NULL};
 static const char *const compats[] = {"none", "original", "ncnn", NULL};
 static const char *const weight_bits[] = {"auto", "8", "6", NULL};

@@ -157,7 +157,7 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
                                  .trials = trials};
     q8_code code = Q8_OK;
     if (!opts->no_shift)
-        code = q8_shift_choose(&plan, graph, cal, levels, err);
+        code = q8_shift_choose(&plan, graph, cal, trials, levels, err);
     if (!code)
         code = q8_choose_thresholds(model->threshold, &choice, env, err);
     if (!code && !opts->no_shift)
@@ -173,7 +173,7 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     q8_code code =
         q8_trials_open(&trials, model->graph, &model->calibration.windows, opts, env, err);
     if (!code && !opts->no_equalise)
-        code = q8_equalise_graph(graph, cal, opts, err);
+        code = q8_equalise_graph(graph, cal, trials, opts, env, err);
     if (!code)
         code = choose_and_shift(model, cal, graph, trials, opts, env, err);
     q8_trials_close(&trials);

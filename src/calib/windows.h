@@ -15,7 +15,7 @@ enum {
     /** Rows of a layer begin their columns on multiples of so many. */
     Q8_WINDOWS_PAD = 32,
     Q8_WINDOWS_PICTURES = 64, /**< looked at, at most, evenly spaced */
-    Q8_WINDOWS_ROWS = 2048,    /**< of a layer, if it has as many output positions in these */
+    Q8_WINDOWS_ROWS = 512,    /**< of a layer, if it has as many output positions in these */
 };
 
 /** Bytes that all windows may take: of large networks there are fewer rows. */

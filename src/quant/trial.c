@@ -13,7 +13,7 @@
 #include "quant/quant.h"
 
 /* Output channels of a layer that are looked at: about so many, evenly spaced. */
-enum { MOST_OUTPUTS = 64 };
+enum { MOST_OUTPUTS = 32 };
 
 /* Sums that stay in registers: of outputs, at sampled positions. */
 enum { LANES = 16, TILE_OUTPUTS = 4, TILE_VECTORS = Q8_WINDOWS_PAD / LANES };
@@ -28,8 +28,9 @@ struct layer {
     q8_scale_units units; /* of all outputs */
     size_t n_units;       /* looked at */
     size_t n_outputs;     /* in these */
-    float *exact;         /* [output looked at][stride]: before the activation, without the bias */
-    double power;         /* mean square behind the activation */
+    /* [output looked at][stride]: before and behind the activation. */
+    float *exact, *active;
+    double power; /* mean square behind the activation */
 };
 
 struct q8_trials {
@@ -148,31 +149,29 @@ static void activate(const q8_activation *act, float *x, size_t n)
         q8_activate_array(act, x, n);
 }
 
-/* y behind the activation, with `bias` and what it is off by added first. */
-static void add_up(const struct layer *l, const float *y, float bias, const float *off, float *out)
-{
-    for (int r = 0; r < l->windows->rows; r++)
-        out[r] = y[r] + bias + (off ? off[r] : 0);
-    activate(activation_of(l), out, (size_t)l->windows->rows);
-}
-
 static q8_code prepare(struct layer *l, q8_err *err)
 {
     const size_t stride = (size_t)l->windows->stride;
-    float *memory = malloc((work_size(l) + stride) * sizeof(*memory));
-    l->exact = malloc(l->n_outputs * stride * sizeof(*l->exact));
+    const size_t count = l->n_outputs * stride, rows = (size_t)l->windows->rows;
+    float *memory = malloc(work_size(l) * sizeof(*memory));
+    l->exact = malloc(2 * count * sizeof(*l->exact));
     if (!memory || !l->exact) {
         free(memory);
         return q8_fail_nomem(err);
     }
-    const struct work work = get_work(l, memory + stride);
+    l->active = l->exact + count;
+    const struct work work = get_work(l, memory);
     const struct weights weights = {.exact = l->node->weight[0].data};
     make_sums(l, &weights, l->windows->x, &work, l->exact);
     for (size_t i = 0; i < l->n_outputs; i++) {
-        add_up(l, l->exact + i * stride, bias_of(l, output_at(l, i)), NULL, memory);
-        l->power += sum_of_squares(memory, (size_t)l->windows->rows);
+        float *exact = l->exact + i * stride, *active = l->active + i * stride;
+        const float bias = bias_of(l, output_at(l, i));
+        for (size_t r = 0; r < rows; r++)
+            active[r] = exact[r] = exact[r] + bias;
+        activate(activation_of(l), active, rows);
+        l->power += sum_of_squares(active, rows);
     }
-    l->power /= (double)l->n_outputs * (double)l->windows->rows;
+    l->power /= (double)l->n_outputs * (double)rows;
     free(memory);
     return Q8_OK;
 }
@@ -312,6 +311,13 @@ static double sum_of_codes(const signed char *weight, size_t n)
     return sum;
 }
 
+Q8_SIMD_CLONES
+static void scale_sums(float *sums, const float *exact, float scale, float offset, size_t n)
+{
+    for (size_t r = 0; r < n; r++)
+        sums[r] = sums[r] * scale + (offset - exact[r]);
+}
+
 static float mean_of(const float *x, size_t n)
 {
     double sum = 0;
@@ -325,15 +331,15 @@ static void find_differences(const q8_trial *t, const struct layer *l, size_t i,
                              float shift, float *sums)
 {
     const size_t columns = (size_t)l->windows->columns, rows = (size_t)l->windows->rows;
-    const float *exact = l->exact + i * (size_t)l->windows->stride;
+    const size_t output = output_at(l, i);
     const double weight_scale = (double)t->scale[i / l->units.rows];
-    const double out = (double)factor_at(t->out_factor, output_at(l, i));
-    const double scale =
-        weight_scale == 0 ? 0 : 1 / ((double)bottom_scale * weight_scale * out);
-    const double shifted = (double)shift * sum_of_codes(t->weight + i * columns, columns) *
-                           (double)bottom_scale * scale;
-    for (size_t r = 0; r < rows; r++)
-        sums[r] = (float)((double)sums[r] * scale - shifted - (double)exact[r]);
+    const double in_units = weight_scale * (double)factor_at(t->out_factor, output);
+    const double scale = weight_scale == 0 ? 0 : 1 / ((double)bottom_scale * in_units);
+    const double shifted = weight_scale == 0 ? 0
+                                             : (double)shift / in_units *
+                                                   sum_of_codes(t->weight + i * columns, columns);
+    scale_sums(sums, l->exact + i * (size_t)l->windows->stride, (float)scale,
+               (float)((double)bias_of(l, output) - shifted), rows);
     if (t->trials->opts.no_bias_correction)
         return;
     const float mean = mean_of(sums, rows);
@@ -341,17 +347,17 @@ static void find_differences(const q8_trial *t, const struct layer *l, size_t i,
         sums[r] -= mean;
 }
 
-/* Mean square of what an output is off by behind the activation. */
-static double output_error(const struct layer *l, size_t i, const float *off, float *work)
+/* Mean square of what an output is off by behind the activation; before it: `off`. */
+static double output_error(const struct layer *l, size_t i, float *off)
 {
     const size_t stride = (size_t)l->windows->stride, rows = (size_t)l->windows->rows;
-    const float *exact = l->exact + i * stride, bias = bias_of(l, output_at(l, i));
-    float *with = work, *without = work + stride;
-    add_up(l, exact, bias, off, with);
-    add_up(l, exact, bias, NULL, without);
+    const float *exact = l->exact + i * stride, *active = l->active + i * stride;
     for (size_t r = 0; r < rows; r++)
-        with[r] -= without[r];
-    return sum_of_squares(with, rows) / (double)rows;
+        off[r] += exact[r];
+    activate(activation_of(l), off, rows);
+    for (size_t r = 0; r < rows; r++)
+        off[r] -= active[r];
+    return sum_of_squares(off, rows) / (double)rows;
 }
 
 static double error_at(const q8_trial *t, const struct layer *l, float threshold, int levels,
@@ -361,15 +367,15 @@ static double error_at(const q8_trial *t, const struct layer *l, float threshold
     const size_t columns = (size_t)l->windows->groups * (size_t)l->windows->columns;
     const float half = levels == Q8_LEVELS_SHIFTED ? threshold / 2 : 0;
     const float scale = 127 / (half > 0 ? half : threshold);
-    float *codes = memory, *sums = codes + columns * stride, *two = sums + l->n_outputs * stride;
-    const struct work work = get_work(l, two + 2 * stride);
+    float *codes = memory, *sums = codes + columns * stride;
+    const struct work work = get_work(l, sums + l->n_outputs * stride);
     const struct weights weights = {.coded = t->weight};
     code_windows(t, l, scale, -half, codes);
     make_sums(l, &weights, codes, &work, sums);
     double total = 0;
     for (size_t i = 0; i < l->n_outputs; i++) {
         find_differences(t, l, i, scale, -half, sums + i * stride);
-        total += output_error(l, i, sums + i * stride, two) *
+        total += output_error(l, i, sums + i * stride) *
                  (effect ? effect[output_at(l, i)] : 1);
     }
     total /= (double)l->n_outputs;
@@ -384,7 +390,7 @@ q8_code q8_trial_errors(const q8_trial *trial, const float *threshold, int n, in
     const size_t stride = (size_t)l->windows->stride;
     const size_t columns = (size_t)l->windows->groups * (size_t)l->windows->columns;
     float *memory =
-        malloc(((columns + l->n_outputs + 2) * stride + work_size(l)) * sizeof(*memory));
+        malloc(((columns + l->n_outputs) * stride + work_size(l)) * sizeof(*memory));
     if (!memory)
         return q8_fail_nomem(err);
     for (int i = 0; i < n; i++)
