@@ -59,8 +59,8 @@ static size_t plan(q8_windows_capture *c, const bool *wanted, size_t rows)
         *w = (q8_layer_windows){0};
         if (!can_be_sampled(graph, graph->node[i], wanted, &view))
             continue;
-        const size_t each = least((rows + c->pictures - 1) / c->pictures,
-                                  positions_of(graph, graph->node[i]));
+        const size_t each =
+            least((rows + c->pictures - 1) / c->pictures, positions_of(graph, graph->node[i]));
         c->each[i] = (int)each;
         w->groups = view.groups;
         w->columns = view.inputs * view.kernel;
@@ -100,13 +100,13 @@ q8_code q8_windows_open(q8_windows_capture **capture, const q8_graph *graph, con
     q8_windows_capture *c = *capture = calloc(1, sizeof(*c));
     if (!c)
         return q8_fail_nomem(err);
-    *c = (q8_windows_capture){.graph = graph,
-                              .samples = samples,
-                              .windows = {.n_nodes = graph->n_nodes,
-                                          .layer = calloc(nodes, sizeof(*c->windows.layer))},
-                              .each = calloc(nodes, sizeof(*c->each)),
-                              .taken = calloc(Q8_WINDOWS_PICTURES, sizeof(*c->taken)),
-                              .bad = calloc(Q8_WINDOWS_PICTURES, sizeof(*c->bad))};
+    *c = (q8_windows_capture){
+        .graph = graph,
+        .samples = samples,
+        .windows = {.n_nodes = graph->n_nodes, .layer = calloc(nodes, sizeof(*c->windows.layer))},
+        .each = calloc(nodes, sizeof(*c->each)),
+        .taken = calloc(Q8_WINDOWS_PICTURES, sizeof(*c->taken)),
+        .bad = calloc(Q8_WINDOWS_PICTURES, sizeof(*c->bad))};
     if (!c->windows.layer || !c->each || !c->taken || !c->bad)
         return q8_fail_nomem(err);
     size_t rows = Q8_WINDOWS_ROWS;

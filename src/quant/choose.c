@@ -12,7 +12,7 @@ struct choosing {
     const q8_choice_of *what;
     float *threshold;
     const float **factor; /* by tensor */
-    atomic_int next; /* tensor */
+    atomic_int next;      /* tensor */
 };
 
 /* Mean square of a channel's values. */
@@ -49,7 +49,7 @@ static void add_reader(double *cost, double *own, const q8_node *node, const q8_
 }
 
 static q8_code estimate(float *threshold, const q8_choice_of *what, int tensor, int levels,
-                           q8_err *err)
+                        q8_err *err)
 {
     const q8_graph *graph = what->graph;
     const q8_stats *stats = what->stats[tensor];
@@ -143,8 +143,8 @@ static q8_code choose_by_trial(float *threshold, const struct choosing *c, int t
                                q8_err *err)
 {
     q8_readers readers;
-    q8_code code = q8_readers_open(&readers, c->what->trials, c->what->graph, tensor, c->factor,
-                                   NULL, err);
+    q8_code code =
+        q8_readers_open(&readers, c->what->trials, c->what->graph, tensor, c->factor, NULL, err);
     struct search s = {.readers = &readers, .levels = levels, .least = INFINITY};
     if (!code)
         code = search(&s, c->what->stats[tensor], err);
@@ -163,8 +163,7 @@ static q8_code choose(void *user, int worker, q8_err *err)
         const int levels = what->levels ? what->levels[t] : Q8_LEVELS_SIGNED;
         if (!what->stats[t])
             continue;
-        if (what->method == Q8_METHOD_AUTO &&
-            q8_trials_have_readers(what->trials, what->graph, t))
+        if (what->method == Q8_METHOD_AUTO && q8_trials_have_readers(what->trials, what->graph, t))
             code = choose_by_trial(&c->threshold[t], c, t, levels, err);
         else if (what->method == Q8_METHOD_AUTO)
             code = estimate(&c->threshold[t], what, t, levels, err);

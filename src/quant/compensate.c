@@ -51,8 +51,7 @@ static void gather(const struct block *b, const float *x, float *row, float *out
     const int each = b->rows / b->inputs->n;
     for (int p = 0; p < b->inputs->n; p++)
         for (int k = 0; k < each; k++) {
-            const size_t at =
-                q8_window_position(b->positions, (size_t)p, (size_t)k, (size_t)each);
+            const size_t at = q8_window_position(b->positions, (size_t)p, (size_t)k, (size_t)each);
             b->node->op->window(b->node, b->in, x + (size_t)p * count, at, b->group, row);
             memcpy(out, row + b->first, (size_t)b->n * sizeof(*out));
             out += b->stride;

@@ -30,7 +30,7 @@ struct layer {
     size_t n_outputs;     /* in these */
     /* [output looked at][stride]: before and behind the activation. */
     float *exact, *active;
-    double power; /* mean square behind the activation */
+    double power; /* behind the activation, without the outputs' means: those carry nothing */
 };
 
 struct q8_trials {
@@ -143,6 +143,21 @@ static double sum_of_squares(const float *x, size_t n)
     return sum;
 }
 
+static float mean_of(const float *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i];
+    return n ? (float)(sum / (double)n) : 0;
+}
+
+static double variance_of(const float *x, size_t n)
+{
+    const double mean = (double)mean_of(x, n);
+    const double variance = sum_of_squares(x, n) / (double)n - mean * mean;
+    return variance > 0 ? variance : 0;
+}
+
 static void activate(const q8_activation *act, float *x, size_t n)
 {
     if (act)
@@ -169,9 +184,9 @@ static q8_code prepare(struct layer *l, q8_err *err)
         for (size_t r = 0; r < rows; r++)
             active[r] = exact[r] = exact[r] + bias;
         activate(activation_of(l), active, rows);
-        l->power += sum_of_squares(active, rows);
+        l->power += variance_of(active, rows);
     }
-    l->power /= (double)l->n_outputs * (double)rows;
+    l->power /= (double)l->n_outputs;
     free(memory);
     return Q8_OK;
 }
@@ -273,8 +288,8 @@ q8_code q8_trial_open(q8_trial *trial, const q8_trials *trials, int node, const 
     for (size_t i = 0; i < l->n_units; i++) {
         for (size_t r = 0; r < rows; r++)
             rewrite_row(trial, l, output_at(l, i * rows + r), unit + r * columns);
-        trial->scale[i] = q8_quantize_unit(unit, &l->units, 1, &trial->quant,
-                                           trial->weight + i * rows * columns);
+        trial->scale[i] =
+            q8_quantize_unit(unit, &l->units, 1, &trial->quant, trial->weight + i * rows * columns);
     }
     free(unit);
     return Q8_OK;
@@ -316,14 +331,6 @@ static void scale_sums(float *sums, const float *exact, float scale, float offse
 {
     for (size_t r = 0; r < n; r++)
         sums[r] = sums[r] * scale + (offset - exact[r]);
-}
-
-static float mean_of(const float *x, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i];
-    return n ? (float)(sum / (double)n) : 0;
 }
 
 /* Turns an output's sums of codes into what they are off by, before the activation. */
@@ -375,8 +382,7 @@ static double error_at(const q8_trial *t, const struct layer *l, float threshold
     double total = 0;
     for (size_t i = 0; i < l->n_outputs; i++) {
         find_differences(t, l, i, scale, -half, sums + i * stride);
-        total += output_error(l, i, sums + i * stride) *
-                 (effect ? effect[output_at(l, i)] : 1);
+        total += output_error(l, i, sums + i * stride) * (effect ? effect[output_at(l, i)] : 1);
     }
     total /= (double)l->n_outputs;
     const double outputs = (double)(l->units.units * l->units.rows);
@@ -389,8 +395,7 @@ q8_code q8_trial_errors(const q8_trial *trial, const float *threshold, int n, in
     const struct layer *l = &trial->trials->layer[trial->node];
     const size_t stride = (size_t)l->windows->stride;
     const size_t columns = (size_t)l->windows->groups * (size_t)l->windows->columns;
-    float *memory =
-        malloc(((columns + l->n_outputs) * stride + work_size(l)) * sizeof(*memory));
+    float *memory = malloc(((columns + l->n_outputs) * stride + work_size(l)) * sizeof(*memory));
     if (!memory)
         return q8_fail_nomem(err);
     for (int i = 0; i < n; i++)

@@ -61,8 +61,8 @@ q8_code q8_readers_errors(const q8_readers *readers, const float *threshold, int
     for (int k = 0; k < n; k++)
         error[k] = 0;
     for (int i = 0; i < readers->n && !code; i++) {
-        code = q8_trial_errors(&readers->trial[i], threshold, n, levels, readers->effect[i], one,
-                               err);
+        code =
+            q8_trial_errors(&readers->trial[i], threshold, n, levels, readers->effect[i], one, err);
         for (int k = 0; k < n && !code; k++)
             error[k] += one[k];
     }
