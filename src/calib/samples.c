@@ -237,7 +237,7 @@ static void move(q8_samples *s, size_t to, size_t from)
         s->input[k].item[to] = s->input[k].item[from];
 }
 
-static void thin_out(q8_samples *s, size_t limit)
+void q8_samples_thin_out(q8_samples *s, size_t limit)
 {
     const size_t n = s->count;
     if (limit == 0 || limit >= n)
@@ -260,7 +260,7 @@ bool q8_samples_choose_others(q8_samples *s, size_t limit, size_t used)
     }
     if (enough)
         s->count = left;
-    thin_out(s, limit);
+    q8_samples_thin_out(s, limit);
     return enough;
 }
 
@@ -304,7 +304,7 @@ static q8_code open_all(struct opening *o, const q8_graph *graph,
         code = open_preps(o, transform);
     if (code == Q8_OK) {
         s->count = s->input[0].n_items;
-        thin_out(s, o->opts->limit);
+        q8_samples_thin_out(s, o->opts->limit);
     }
     return code;
 }

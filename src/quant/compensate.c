@@ -6,6 +6,7 @@
 
 #include "base/team.h"
 #include "base/thread.h"
+#include "calib/windows.h"
 #include "quant/moments.h"
 #include "quant/quant.h"
 #include "quant/round.h"
@@ -46,16 +47,6 @@ static size_t row_size(const q8_linear *view)
     return (size_t)view->inputs * (size_t)view->kernel;
 }
 
-/* The k-th of `of` sampled positions of a picture: one in each of as many equal stretches, at a
- * place that differs from picture to picture. */
-static size_t position(const struct block *b, int picture, int k, int of)
-{
-    const size_t begin = b->positions * (size_t)k / (size_t)of;
-    const size_t end = b->positions * ((size_t)k + 1) / (size_t)of;
-    const uint32_t mix = ((uint32_t)picture * 0x9e3779b9u) ^ ((uint32_t)k * 0x85ebca6bu);
-    return begin + (mix ^ mix >> 15) % (end - begin);
-}
-
 /* One side's sample matrix. */
 static void gather(const struct block *b, const float *x, float *row, float *out)
 {
@@ -63,8 +54,8 @@ static void gather(const struct block *b, const float *x, float *row, float *out
     const int each = b->rows / b->inputs->n;
     for (int p = 0; p < b->inputs->n; p++)
         for (int k = 0; k < each; k++) {
-            b->node->op->window(b->node, b->in, x + (size_t)p * count, position(b, p, k, each),
-                                b->group, row);
+            const size_t at = q8_window_position(b->positions, (size_t)p, (size_t)k, (size_t)each);
+            b->node->op->window(b->node, b->in, x + (size_t)p * count, at, b->group, row);
             memcpy(out, row + b->first, (size_t)b->n * sizeof(*out));
             out += b->stride;
         }

@@ -277,16 +277,17 @@ static double search(const q8_error_model *m, int tensor, const float *factor, i
     return least;
 }
 
-double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor)
+double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
+                          double *threshold)
 {
     const double sqrt_half = 0.70710678118654757, eighth = 0.91700404320467123; /* of an octave */
     const int first = model->classes->first[tensor];
-    double threshold = 0;
+    *threshold = 0;
     for (int c = first; c < first + channels_of(model, tensor); c++)
-        threshold = fmax(threshold, factor_of(model, factor, c) * model->values[c]->absmax);
-    search(model, tensor, factor, 12, sqrt_half, &threshold);
-    threshold /= eighth * eighth * eighth;
-    return search(model, tensor, factor, 7, eighth, &threshold);
+        *threshold = fmax(*threshold, factor_of(model, factor, c) * model->values[c]->absmax);
+    search(model, tensor, factor, 12, sqrt_half, threshold);
+    *threshold /= eighth * eighth * eighth;
+    return search(model, tensor, factor, 7, eighth, threshold);
 }
 
 /* A row's weights with the factors on: what its scale depends on. */

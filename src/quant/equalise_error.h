@@ -35,8 +35,10 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
  * The least error that clipping and rounding a tensor's values can make if its channels are
  * multiplied by factors, over all thresholds.
  * @param factor by class
+ * @param threshold set to the one it is least at; 0: all values are 0
  */
-double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor);
+double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
+                          double *threshold);
 
 /** The error that rounding an int8 layer's weights makes. */
 double q8_error_of_weights(const q8_error_model *model, int node, const float *factor);
