@@ -13,7 +13,9 @@ typedef struct q8_channel_values {
     double variance;      /**< power without the mean, which the bias takes up; power if it won't */
 } q8_channel_values;
 
-/** By channel number of q8_channel_classes. Errors are powers, taken as independent. */
+/** By channel number of q8_channel_classes. Errors are powers, taken as independent. For one
+ * thread.
+ */
 typedef struct q8_error_model {
     const q8_graph *graph;
     const q8_channel_classes *classes;
@@ -24,6 +26,8 @@ typedef struct q8_error_model {
     double *effect;             /**< of an error in every element, on the network's outputs */
     /** Effects of what rounding and clipping inputs of int8 layers do. */
     double *rounding, *clipping;
+    float **parts;      /**< private, by node */
+    float *row, *input; /**< private: room for an output's weights, and for a layer's inputs */
 } q8_error_model;
 
 /** From `arena`. */
