@@ -25,9 +25,14 @@ static void check_window(const q8_node *node, const q8_graph *graph, uint32_t se
     float *row = malloc((size_t)n * sizeof(*row));
     for (size_t i = 0; i < q8_shape_count(in); i++)
         x[i] = random_float(&seed);
+    q8_runner *runner;
+    assert_int_equal(q8_runner_open(&runner, graph, node, NULL), Q8_OK);
+    void *scratch = aligned_alloc(64, q8_runner_scratch(runner));
     const float *ins[] = {x};
     float *outs[] = {y};
-    assert_int_equal(q8_exec_node(graph, node, 1, ins, outs, 1, NULL), Q8_OK);
+    assert_int_equal(q8_runner_run(runner, ins, outs, scratch, NULL), Q8_OK);
+    q8_runner_close(&runner);
+    free(scratch);
     for (int g = 0; g < view.groups; g++)
         for (size_t at = 0; at < spatial; at++) {
             node->op->window(node, in, x, at, g, row);
