@@ -6,6 +6,7 @@
 
 #include "exec/layout.h"
 #include "exec/plan.h"
+#include "exec/pointwise.h"
 
 enum { ALIGN = 64 };
 
@@ -45,6 +46,8 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
     for (size_t i = 0; !code && i < edges; i++)
         plain[i] = 1;
     if (!code)
+        code = q8_pointwise_compile(graph, node, &r->kernel, err);
+    if (!code && !r->kernel)
         code = q8_plan_kernel(graph, node, Q8_BACKEND_CPU, plain, 1, &r->kernel, &backend, err);
     if (!code) {
         r->n_in = node->n_in;

@@ -35,6 +35,7 @@ struct layer {
     long long limit;     /* of |q| in a block of an output's weights */
     signed char *weight; /* of all outputs */
     int threads;         /* that share a block */
+    float *memory;       /* block_room() for each thread that has a block of its own */
     atomic_int next;     /* block */
 };
 
@@ -45,6 +46,7 @@ struct block {
     float *exact, *coded; /* rows x stride */
     float *own, *cross;   /* stride x stride */
     float *factor;        /* the same, or NULL where there is none */
+    float *room;          /* q8_round_room() for each thread */
     float damping;
     atomic_int next_picture, next_outputs;
 };
@@ -139,14 +141,12 @@ static q8_code round_outputs(const struct block *b, int first, int count, float 
 
 static q8_code round_all_outputs(void *user, int worker, q8_err *err)
 {
-    (void)worker;
     struct block *b = user;
     const int outputs = b->layer->view->outputs, at_once = outputs_at_once(b->layer);
-    float *room = malloc(q8_round_room(b->stride) * sizeof(*room));
-    q8_code code = room ? Q8_OK : q8_fail_nomem(err);
+    float *room = b->room + (size_t)worker * q8_round_room(b->stride);
+    q8_code code = Q8_OK;
     for (int o; !code && (o = atomic_fetch_add(&b->next_outputs, 1) * at_once) < outputs;)
         code = round_outputs(b, o, outputs - o < at_once ? outputs - o : at_once, room, err);
-    free(room);
     return code;
 }
 
@@ -162,15 +162,14 @@ static q8_code round_block(struct block *b, q8_err *err)
 {
     const int rows = b->layer->rows, threads = b->layer->threads;
     bool exists;
-    float *factor = b->cross + (size_t)b->stride * (size_t)b->stride;
     q8_code code = q8_parallel(threads, gather, b, err);
     if (!code)
         code = q8_moments(b->exact, b->coded, rows, b->n, b->own, b->cross, threads, err);
     if (code)
         return code;
     b->damping = DAMPING * mean_of_diagonal(b);
-    code = q8_factorise(factor, b->own, b->n, b->stride, b->damping, &exists, err);
-    b->factor = exists ? factor : NULL;
+    code = q8_factorise(b->factor, b->own, b->n, b->stride, b->damping, &exists, err);
+    b->factor = exists ? b->factor : NULL;
     return code ? code : q8_parallel(threads, round_all_outputs, b, err);
 }
 
@@ -180,27 +179,27 @@ static q8_code round_block(struct block *b, q8_err *err)
 static size_t block_room(const struct layer *l)
 {
     const size_t stride = (size_t)q8_moments_stride(l->columns);
-    return (2 * (size_t)l->rows + 3 * stride) * stride;
+    return (2 * (size_t)l->rows + 3 * stride) * stride +
+           (size_t)l->threads * q8_round_room((int)stride);
 }
 
 static q8_code round_blocks(void *user, int worker, q8_err *err)
 {
-    (void)worker;
     struct layer *l = user;
     const int n = (int)row_size(l);
-    float *memory = malloc(block_room(l) * sizeof(*memory));
-    q8_code code = memory ? Q8_OK : q8_fail_nomem(err);
+    q8_code code = Q8_OK;
     for (int i; !code && (i = atomic_fetch_add(&l->next, 1)) < l->blocks * l->view->groups;) {
         struct block b = {.layer = l, .group = i / l->blocks, .first = i % l->blocks * l->columns};
         b.n = n - b.first < l->columns ? n - b.first : l->columns;
         b.stride = q8_moments_stride(b.n);
-        b.exact = memory;
+        b.exact = l->memory + (size_t)worker * block_room(l);
         b.coded = b.exact + (size_t)l->rows * (size_t)b.stride;
         b.own = b.coded + (size_t)l->rows * (size_t)b.stride;
         b.cross = b.own + (size_t)b.stride * (size_t)b.stride;
+        b.factor = b.cross + (size_t)b.stride * (size_t)b.stride;
+        b.room = b.factor + (size_t)b.stride * (size_t)b.stride;
         code = round_block(&b, err);
     }
-    free(memory);
     return code;
 }
 
@@ -215,7 +214,7 @@ static int rows_for(const struct layer *l)
 }
 
 q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_inputs *inputs,
-                               int threads, q8_err *err)
+                               q8_buffers *buffers, int threads, q8_err *err)
 {
     const q8_shape *in = &graph->tensor[node->in[0]].shape;
     q8_linear view;
@@ -238,9 +237,14 @@ q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_in
     l.weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
     if (!quant || !l.weight)
         return q8_fail_nomem(err);
+    l.threads = 1;
     const bool apart = view.groups >= threads && block_room(&l) * sizeof(float) <= SMALL_BLOCK;
+    const int at_once = apart ? threads : 1;
     l.threads = apart ? 1 : threads;
-    const q8_code code = q8_parallel(apart ? threads : 1, round_blocks, &l, err);
+    l.memory = q8_buffers_take(buffers, (size_t)at_once * block_room(&l) * sizeof(float));
+    const q8_code code =
+        l.memory ? q8_parallel(at_once, round_blocks, &l, err) : q8_fail_nomem(err);
+    q8_buffers_give(buffers, l.memory);
     *quant = *node->quant;
     quant->weight = l.weight;
     if (!code)

@@ -161,7 +161,8 @@ struct running {
     const q8_runner *runner[SIDES];
     const float **in[SIDES]; /* by input */
     float **out[SIDES];      /* by output */
-    size_t scratch;          /* bytes for a run of either side */
+    char *scratch;           /* of all threads */
+    size_t each, runs;       /* bytes of a thread's; those of them that a run needs */
     /* Of int8 layers, which run without their activation: */
     int channels;
     double *off;              /* by picture and channel: sums of the outputs' differences */
@@ -197,13 +198,13 @@ static q8_code open_running(struct running *run, struct refine *r, const q8_node
     return Q8_OK;
 }
 
-/* `scratch`: the runner's, then room for pointers. */
+/* `scratch`: a run's, then room for pointers. */
 static q8_code run_picture(const struct running *run, int side, size_t picture, char *scratch,
                            q8_err *err)
 {
     const q8_node *node = run->node;
-    const float **in = (const float **)(scratch + run->scratch);
-    float **out = (float **)(scratch + run->scratch) + node->n_in;
+    const float **in = (const float **)(scratch + run->runs);
+    float **out = (float **)(scratch + run->runs) + node->n_in;
     for (int k = 0; k < node->n_in; k++)
         in[k] = run->in[side][k] + picture * count_of(run->r, node->in[k]);
     for (int k = 0; k < node->n_out; k++)
@@ -244,18 +245,31 @@ static void compare_outputs(const struct running *run, size_t picture)
 
 static q8_code run_pictures(void *user, int worker, q8_err *err)
 {
-    (void)worker;
     struct running *run = user;
-    const size_t pointers = ((size_t)run->node->n_in + (size_t)run->node->n_out) * sizeof(float *);
-    char *scratch = aligned_alloc(64, run->scratch + (pointers / 64 + 1) * 64);
-    q8_code code = scratch ? Q8_OK : q8_fail_nomem(err);
+    char *scratch = run->scratch + (size_t)worker * run->each;
+    q8_code code = Q8_OK;
     for (int i; !code && (i = atomic_fetch_add(&run->next, 1)) < run->r->n;) {
         for (int side = 0; !code && side < run->sides; side++)
             code = run_picture(run, side, (size_t)i, scratch, err);
         if (!code && run->off)
             compare_outputs(run, (size_t)i);
     }
-    free(scratch);
+    return code;
+}
+
+static q8_code run_all(struct running *run, struct refine *r)
+{
+    const int threads = r->threads < r->n ? r->threads : r->n;
+    const size_t pointers = (size_t)run->node->n_in + (size_t)run->node->n_out;
+    for (int side = 0; side < run->sides; side++) {
+        const size_t needed = q8_runner_scratch(run->runner[side]);
+        run->runs = needed > run->runs ? needed : run->runs;
+    }
+    run->each = run->runs + (pointers * sizeof(float *) + 63) / 64 * 64;
+    run->scratch = q8_buffers_take(&r->buffers, (size_t)threads * run->each);
+    const q8_code code =
+        run->scratch ? q8_parallel(threads, run_pictures, run, r->err) : q8_fail_nomem(r->err);
+    q8_buffers_give(&r->buffers, run->scratch);
     return code;
 }
 
@@ -272,8 +286,7 @@ static q8_code run_both(struct refine *r, const q8_node *node)
         code = q8_runner_open(&runner, r->graph, node, r->err);
     if (!code) {
         run.runner[EXACT] = run.runner[INT8] = runner;
-        run.scratch = q8_runner_scratch(runner);
-        code = q8_parallel(r->threads < r->n ? r->threads : r->n, run_pictures, &run, r->err);
+        code = run_all(&run, r);
     }
     for (int k = 0; same && k < node->n_out; k++)
         r->value[node->out[k]].at[INT8] = r->value[node->out[k]].at[EXACT];
@@ -404,12 +417,9 @@ static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *e
         run.channels = channels;
         run.off = off;
         run.act = node->op->activation ? node->op->activation((q8_node *)(uintptr_t)node) : NULL;
-        for (int side = 0; side < SIDES; side++) {
-            run.runner[side] = forms.runner[side];
-            const size_t scratch = q8_runner_scratch(forms.runner[side]);
-            run.scratch = scratch > run.scratch ? scratch : run.scratch;
-        }
-        code = q8_parallel(r->threads < r->n ? r->threads : r->n, run_pictures, &run, r->err);
+        run.runner[EXACT] = forms.runner[EXACT];
+        run.runner[INT8] = forms.runner[INT8];
+        code = run_all(&run, r);
     }
     close_forms(&forms);
     close_running(&run);
@@ -499,7 +509,7 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     const q8_layer_inputs inputs = {
         .n = r->n, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
     if (!code && r->opts->compensate) {
-        code = q8_compensate_rounding(r->graph, node, &inputs, r->threads, r->err);
+        code = q8_compensate_rounding(r->graph, node, &inputs, &r->buffers, r->threads, r->err);
         node->weight[1] = exact->weight[1];
         if (!code)
             code = q8_correct_bias_node(r->graph, node, r->opts->mean[node->in[0]], r->err);

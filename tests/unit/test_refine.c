@@ -137,15 +137,17 @@ static void check_layer(int inputs, int outputs, int kernel, int group)
     const q8_quant quant = nearest_weights(node, before, &scale);
     node->quant = &quant;
     const double error = layer_error(node, net.graph, x);
+    q8_buffers buffers = {0};
     const q8_layer_inputs sample = {.n = PICTURES, .exact = x, .coded = x};
-    assert_int_equal(q8_compensate_rounding(net.graph, node, &sample, 1, NULL), Q8_OK);
+    assert_int_equal(q8_compensate_rounding(net.graph, node, &sample, &buffers, 1, NULL), Q8_OK);
     const q8_quant *one = node->quant;
     assert_ptr_not_equal(one, &quant);
     assert_true(layer_error(node, net.graph, x) < 0.8 * error);
     node->quant = &quant;
-    assert_int_equal(q8_compensate_rounding(net.graph, node, &sample, 3, NULL), Q8_OK);
+    assert_int_equal(q8_compensate_rounding(net.graph, node, &sample, &buffers, 3, NULL), Q8_OK);
     assert_memory_equal(node->quant->weight, one->weight, weights);
     free(before), free(x);
+    q8_buffers_close(&buffers);
     net_close(&net);
 }
 
@@ -160,30 +162,37 @@ static void layers_are_rounded_alike_by_any_number_of_threads(void **state)
 
 /* --- buffers ---------------------------------------------------------------------------------- */
 
+static char *take(q8_buffers *buffers, size_t bytes, int fill)
+{
+    char *block = q8_buffers_take(buffers, bytes);
+    assert_non_null(block);
+    assert_int_equal((uintptr_t)block % 64, 0);
+    memset(block, fill, bytes);
+    return block;
+}
+
 static void buffers_come_back(void **state)
 {
     (void)state;
     q8_buffers buffers = {0};
-    char *a = q8_buffers_take(&buffers, 1000), *b = q8_buffers_take(&buffers, 1000);
-    assert_non_null(a);
-    assert_non_null(b);
-    assert_ptr_not_equal(a, b);
-    assert_int_equal((uintptr_t)a % 64, 0);
-    memset(a, 1, 1000);
-    memset(b, 2, 1000);
+    char *a = take(&buffers, 1000, 1), *b = take(&buffers, 1000, 2), *c = take(&buffers, 1000, 3);
+    assert_true(a[999] == 1 && b[0] == 2 && b[999] == 2 && c[0] == 3);
     q8_buffers_give(&buffers, a);
     q8_buffers_give(&buffers, NULL);
-    assert_ptr_equal(q8_buffers_take(&buffers, 900), a); /* large enough */
+    assert_ptr_equal(take(&buffers, 900, 4), a); /* large enough */
     q8_buffers_give(&buffers, a);
-    char *c = q8_buffers_take(&buffers, 100000); /* too large: what was given back is freed */
-    assert_non_null(c);
-    memset(c, 3, 100000);
-    assert_int_equal(b[999], 2);
+    char *d = take(&buffers, 2000, 5); /* too large for that */
+    assert_ptr_not_equal(d, a);
     q8_buffers_give(&buffers, b);
-    q8_buffers_give(&buffers, c);
-    q8_buffers_close(&buffers);
-    q8_buffers_close(&buffers);
+    assert_ptr_equal(take(&buffers, 2000, 6), a); /* neighbours are joined */
+    assert_true(c[0] == 3 && c[999] == 3 && d[0] == 5 && d[1999] == 5);
+    char *large = take(&buffers, (size_t)300 << 20, 7); /* more than a chunk */
+    assert_true(c[999] == 3 && d[1999] == 5 && large[0] == 7);
+    q8_buffers_give(&buffers, large);
+    assert_ptr_equal(take(&buffers, (size_t)299 << 20, 8), large);
     assert_null(q8_buffers_take(&buffers, SIZE_MAX - 8));
+    q8_buffers_close(&buffers);
+    q8_buffers_close(&buffers);
 }
 
 int main(void)
