@@ -266,10 +266,8 @@ static q8_code open_equaliser(struct equaliser *e, const q8_quant_opts *opts, q8
 q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials *trials,
                           const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    struct equaliser e = {.graph = graph,
-                          .cal = cal,
-                          .trials = trials,
-                          .threads = q8_thread_count(env)};
+    struct equaliser e = {
+        .graph = graph, .cal = cal, .trials = trials, .threads = q8_thread_count(env)};
     if (cal->n_tensors == 0) /* no int8 layer */
         return Q8_OK;
     q8_arena *arena = q8_arena_open();
