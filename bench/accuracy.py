@@ -28,8 +28,8 @@ ROWS = [
     ("equalise", {"--equalize": "1"}),
     ("shift", {"--shift": "1"}),
     ("bias correction", {"--bias-correct": "1"}),
-    ("compensating rounding", {"--round": "compensate"}),
-    ("thresholds by trials (the default)", {"--method": "auto"}),
+    ("compensating rounding (the default)", {"--round": "compensate"}),
+    ("thresholds by trials (`--method auto`)", {"--method": "auto"}),
 ]
 MODELS = ["squeezenet_v1.1", "RFB-320", "wechat_detect", "wechat_sr", "sample"]
 

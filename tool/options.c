@@ -36,7 +36,7 @@ struct row {
 
 static const char *const precisions[] = {"int8", "fp16", "fp32", NULL};
 static const char *const resizes[] = {"auto", "stretch", "crop", "letterbox", NULL};
-static const char *const methods[] = {"auto",       "mse",  "kl", "minmax",
+static const char *const methods[] = {"mse",        "auto", "kl", "minmax",
                                       "percentile", "aciq", "eq", NULL};
 static const char *const compats[] = {"none", "original", "ncnn", NULL};
 static const char *const weight_bits[] = {"auto", "8", "6", NULL};
@@ -91,10 +91,9 @@ static const struct row rows[] = {
      0, 1},
     {"bias_correct", COUNT, AT(bias_correct), 0, "0|1",
      "take the mean error of rounded weights off the biases (default 1)", NULL, 0, 1},
-    {"method", CHOICE, AT(method), 0, "auto|mse|kl|minmax|percentile|aciq|eq",
-     "how the value at which an activation saturates is chosen (default auto: by the error that "
-     "layers "
-     "in int8 make of it, simulated on calibration pictures)",
+    {"method", CHOICE, AT(method), 0, "mse|auto|kl|minmax|percentile|aciq|eq",
+     "how the value at which an activation saturates is chosen (default mse: least squared error; "
+     "auto: by the error that int8 layers make of it, simulated on calibration pictures)",
      methods, 0, 0},
     {"weight_bits", CHOICE, AT(weight_bits), 0, "auto|8|6",
      "of 3x3 stride-1 convolutions: 8 within what ncnn's winograd can add up, channel by channel; "

@@ -13,7 +13,7 @@
 
 enum { N_METHODS = Q8_METHOD_EQ + 1 };
 
-static const char *const method_name[N_METHODS] = {"auto",       "mse",  "kl", "minmax",
+static const char *const method_name[N_METHODS] = {"mse",        "auto", "kl", "minmax",
                                                    "percentile", "aciq", "eq"};
 static const int all_levels[] = {Q8_LEVELS_SIGNED, Q8_LEVELS_SHIFTED};
 
