@@ -29,6 +29,7 @@ ROWS = [
     ("shift", {"--shift": "1"}),
     ("bias correction", {"--bias-correct": "1"}),
     ("compensating rounding (the default)", {"--round": "compensate"}),
+    ("thresholds by trials (`--method auto`)", {"--method": "auto"}),
 ]
 MODELS = ["squeezenet_v1.1", "RFB-320", "wechat_detect", "wechat_sr", "sample"]
 

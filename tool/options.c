@@ -92,7 +92,8 @@ static const struct row rows[] = {
     {"bias_correct", COUNT, AT(bias_correct), 0, "0|1",
      "take the mean error of rounded weights off the biases (default 1)", NULL, 0, 1},
     {"method", CHOICE, AT(method), 0, "mse|auto|kl|minmax|percentile|aciq|eq",
-     "how the value at which an activation saturates is chosen (default mse: least squared error)",
+     "how the value at which an activation saturates is chosen (default mse: least squared error; "
+     "auto: by the error that int8 layers make of it, simulated on calibration pictures)",
      methods, 0, 0},
     {"weight_bits", CHOICE, AT(weight_bits), 0, "auto|8|6",
      "of 3x3 stride-1 convolutions: 8 within what ncnn's winograd can add up, channel by channel; "

@@ -219,8 +219,10 @@ Q8_API q8_code q8_stats_write(const q8_model *model, const char *path, q8_err *e
 
 /** How the value at which an activation saturates is chosen; docs/accuracy.md says more. */
 typedef enum q8_method {
-    Q8_METHOD_MSE,        /**< least squared error */
-    Q8_METHOD_AUTO,       /**< the same, of each channel as the layers that read it see it */
+    Q8_METHOD_MSE, /**< least squared error */
+    /** Least error at the outputs of the layers that read the tensor, simulated in int8; as nearly
+     *  as statistics tell where there are no pictures for that. */
+    Q8_METHOD_AUTO,
     Q8_METHOD_KL,         /**< least Kullback-Leibler divergence of the histogram */
     Q8_METHOD_MINMAX,     /**< the largest |x| */
     Q8_METHOD_PERCENTILE, /**< what 99.99 % of the values do not exceed */

@@ -25,16 +25,17 @@ q8_code q8_fast_begin(q8_calibration_of *what, const q8_env *env, q8_err *err)
     code = q8_team_gather(env, code, &all, err);
     if (!code && all.failed)
         code = q8_fail_nomem(err);
-    what->bf16 = !code && !memchr(all.data, 0, all.size);
-    if (!code && !what->bf16)
+    if (!code && !memchr(all.data, 0, all.size))
+        what->backend = Q8_BACKEND_CPU_BF16;
+    else if (!code)
         q8_note(env, NULL, NULL,
                 "bf16 is no faster than fp32 on this processor: calibrating in fp32");
     q8_buf_free(&all);
     return code;
 }
 
-static q8_code run_one_way(q8_calibration *cal, const q8_calibration_of *what, bool bf16,
-                           const q8_env *env, q8_err *err)
+static q8_code run_one_way(q8_calibration *cal, const q8_calibration_of *what,
+                           q8_backend_kind backend, const q8_env *env, q8_err *err)
 {
     q8_calib_opts some = *what->opts;
     q8_calibration_of one_way = *what;
@@ -42,7 +43,7 @@ static q8_code run_one_way(q8_calibration *cal, const q8_calibration_of *what, b
         some.limit = PICTURES;
     some.strict = false;
     one_way.opts = &some;
-    one_way.bf16 = bf16;
+    one_way.backend = backend;
     one_way.origin = NULL;
     return q8_calibration_run(cal, &one_way, env, err);
 }
@@ -56,9 +57,9 @@ q8_code q8_fast_calibrate(q8_model *model, const q8_calibration_of *what, const 
     quiet.warn = quiet.note = NULL;
     quiet.progress = NULL;
     fast->info.used = true;
-    q8_code code = run_one_way(&fast->bf16, what, true, &quiet, &why);
+    q8_code code = run_one_way(&fast->bf16, what, Q8_BACKEND_CPU_BF16, &quiet, &why);
     if (!code)
-        code = run_one_way(&fast->fp32, what, false, &quiet, &why);
+        code = run_one_way(&fast->fp32, what, Q8_BACKEND_CPU, &quiet, &why);
     if (q8_sample_unreadable(code)) { /* all of these pictures, but calibration found others */
         q8_calibration_free(&fast->bf16);
         return Q8_OK;

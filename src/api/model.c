@@ -93,7 +93,8 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
     if (!code)
         code = opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
                                 : q8_calibration_run(&model->calibration, &what, env, err);
-    return code || !what.bf16 ? code : q8_fast_calibrate(model, &what, env, err);
+    return code || what.backend != Q8_BACKEND_CPU_BF16 ? code
+                                                       : q8_fast_calibrate(model, &what, env, err);
 }
 
 q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
@@ -155,7 +156,8 @@ static q8_code refine(q8_model *model, q8_graph *graph, const q8_graph *exact,
 
 /* Thresholds, and the shifts that they are chosen for. */
 static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_graph *graph,
-                                const q8_quant_opts *opts, const q8_env *env, q8_err *err)
+                                const q8_trials *trials, const q8_quant_opts *opts,
+                                const q8_env *env, q8_err *err)
 {
     q8_shift_plan plan;
     int *levels = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*levels));
@@ -166,10 +168,11 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
     const q8_choice_of choice = {.graph = graph,
                                  .stats = (const q8_stats *const *)cal->stats,
                                  .levels = levels,
-                                 .method = opts->method};
+                                 .method = opts->method,
+                                 .trials = trials};
     q8_code code = Q8_OK;
     if (!opts->no_shift)
-        code = q8_shift_choose(&plan, graph, cal, levels, err);
+        code = q8_shift_choose(&plan, graph, cal, trials, levels, err);
     if (!code)
         code = q8_choose_thresholds(model->threshold, &choice, env, err);
     if (!code && !opts->no_shift)
@@ -177,13 +180,44 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
     return code;
 }
 
+/* Windows of layers' inputs to try choices on, if there are pictures and something is to be chosen.
+ */
+static q8_code sample_windows(q8_windows *windows, const q8_model *model, const q8_quant_opts *opts,
+                              const q8_env *env, q8_err *err)
+{
+    *windows = (q8_windows){0};
+    if (!opts->pictures || (opts->method != Q8_METHOD_AUTO && opts->no_equalise && opts->no_shift))
+        return Q8_OK;
+    bool *wanted =
+        q8_arena_array(model->int8_arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
+    if (!wanted)
+        return q8_fail_nomem(err);
+    q8_quant_wanted(model->graph, wanted);
+    const q8_windows_of what = {.graph = model->graph,
+                                .wanted = wanted,
+                                .opts = opts->pictures,
+                                .transform = &model->transform,
+                                .backend = Q8_BACKEND_CPU};
+    return q8_windows_sample(windows, &what, env, err);
+}
+
 /* `graph` and `cal` start as the float network and its statistics. */
 static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
                         const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    q8_code code = opts->no_equalise ? Q8_OK : q8_equalise_graph(graph, cal, opts, err);
+    q8_trials *trials = NULL;
+    q8_windows windows;
+    q8_code code = sample_windows(&windows, model, opts, env, err);
     if (!code)
-        code = choose_and_shift(model, cal, graph, opts, env, err);
+        code = q8_trials_open(&trials, model->graph, &windows, opts, env, err);
+    if (!code && !opts->no_equalise)
+        code = q8_equalise_graph(graph, cal, trials, opts, env, err);
+    if (!code)
+        code = choose_and_shift(model, cal, graph, trials, opts, env, err);
+    q8_trials_close(&trials);
+    q8_windows_free(&windows);
+    if (code)
+        return code;
     const q8_graph *exact = q8_graph_copy(graph, graph->arena);
     const float **means = q8_arena_array(graph->arena, (size_t)cal->n_tensors + 1, sizeof(*means));
     if (!exact || !means)

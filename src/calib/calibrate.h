@@ -23,7 +23,6 @@ typedef struct q8_calibration_of {
     const q8_caffe_transform
         *transform; /**< what the prototxt says of preprocessing; may be NULL */
     q8_backend_kind backend;
-    bool bf16; /**< as in q8_exec_opts */
     /** Holding what q8_checkpoint_open() wants: written now and then, and gone on from if it is
      * there. NULL: none. */
     struct q8_checkpoint *checkpoint;

@@ -139,6 +139,8 @@ static q8_code note_failure(struct job *job, struct worker *w, size_t index, q8_
 static q8_code run_batch(const struct job *job, struct worker *w, int n, q8_err *err)
 {
     const q8_loop *loop = job->loop;
+    if (n > 0 && loop->begin)
+        loop->begin(w->user, w->sample, n);
     q8_code code = n > 0 ? q8_run_forward(w->run, n, loop->observe, w->user, err) : Q8_OK;
     for (int i = 0; i < n && loop->done && !code; i++)
         code = loop->done(w->user, w->sample[i], err);

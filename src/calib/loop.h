@@ -34,6 +34,8 @@ typedef struct q8_loop {
     bool strict;         /**< an unreadable sample is an error, not a counted warning */
     void *const *worker; /**< by thread: what its calls are given */
     int n_workers;
+    /** Before a batch of these samples is run; NULL: nothing is to be done then. */
+    void (*begin)(void *worker, const size_t *sample, int n);
     q8_observe_fn observe;
     /** After a sample has been run, with its batch; NULL: nothing is to be done then. */
     q8_code (*done)(void *worker, size_t sample, q8_err *err);

@@ -22,7 +22,7 @@ struct input {
     const q8_tensor *tensor;
     q8_picture_list list;
     struct item *item;
-    size_t n_items;
+    size_t n_items, room;
     size_t n_pictures;
     q8_prep prep; /**< when there are pictures */
 };
@@ -152,13 +152,23 @@ static q8_code count_tensors(const struct input *in, const q8_npy *npy, size_t *
                    in->tensor->name, text, text);
 }
 
-static q8_code add_item(struct opening *o, struct input *in, struct item item)
+static q8_code make_room(const struct opening *o, struct input *in, size_t room)
 {
-    struct item *items = q8_arena_grow(o->samples->arena, in->item, in->n_items, sizeof(*items));
+    struct item *items = q8_arena_array(o->samples->arena, room, sizeof(*items));
     if (!items)
         return q8_fail_nomem(o->err);
+    if (in->n_items > 0)
+        memcpy(items, in->item, in->n_items * sizeof(*items));
     in->item = items;
-    items[in->n_items++] = item;
+    in->room = room;
+    return Q8_OK;
+}
+
+static q8_code add_item(struct opening *o, struct input *in, struct item item)
+{
+    if (in->n_items == in->room && make_room(o, in, 2 * in->room))
+        return Q8_ENOMEM;
+    in->item[in->n_items++] = item;
     return Q8_OK;
 }
 
@@ -207,6 +217,8 @@ static q8_code list_files(struct opening *o, int input)
     q8_code code = choose_sources(o, input, &n);
     if (code == Q8_OK)
         code = q8_picture_list_open(&in->list, o->source, n, order, o->err);
+    if (code == Q8_OK) /* most files are one sample each */
+        code = make_room(o, in, in->list.n + 1);
     for (size_t i = 0; code == Q8_OK && i < in->list.n; i++)
         code = add_file(o, in, in->list.path[i]);
     return code;
@@ -237,7 +249,7 @@ static void move(q8_samples *s, size_t to, size_t from)
         s->input[k].item[to] = s->input[k].item[from];
 }
 
-static void thin_out(q8_samples *s, size_t limit)
+void q8_samples_thin_out(q8_samples *s, size_t limit)
 {
     const size_t n = s->count;
     if (limit == 0 || limit >= n)
@@ -260,7 +272,7 @@ bool q8_samples_choose_others(q8_samples *s, size_t limit, size_t used)
     }
     if (enough)
         s->count = left;
-    thin_out(s, limit);
+    q8_samples_thin_out(s, limit);
     return enough;
 }
 
@@ -304,7 +316,7 @@ static q8_code open_all(struct opening *o, const q8_graph *graph,
         code = open_preps(o, transform);
     if (code == Q8_OK) {
         s->count = s->input[0].n_items;
-        thin_out(s, o->opts->limit);
+        q8_samples_thin_out(s, o->opts->limit);
     }
     return code;
 }

@@ -27,6 +27,9 @@ void q8_samples_close(q8_samples **samples);
  */
 bool q8_samples_choose_others(q8_samples *samples, size_t limit, size_t used);
 
+/** Keeps `limit` of the samples, evenly spaced; all, if there are not more or it is 0. */
+void q8_samples_thin_out(q8_samples *samples, size_t limit);
+
 size_t q8_samples_count(const q8_samples *samples);
 /** The file of a sample, of the first input. */
 const char *q8_samples_path(const q8_samples *samples, size_t index);

@@ -26,6 +26,9 @@ typedef struct q8_run q8_run;
 typedef enum q8_backend_kind {
     Q8_BACKEND_PLAIN, /**< the oracle */
     Q8_BACKEND_CPU,   /**< oneDNN, plain C where it has no such layer */
+    /** The same, with inputs and weights of convolutions rounded to bf16 where that is faster;
+     *  tensors stay fp32, as do other layers. */
+    Q8_BACKEND_CPU_BF16,
 } q8_backend_kind;
 
 typedef struct q8_exec_opts {
@@ -33,11 +36,9 @@ typedef struct q8_exec_opts {
     int batch;          /**< pictures per forward; at least 1 */
     const bool *wanted; /**< by tensor id: what will be observed. Nodes no wanted tensor needs do
                            not run. NULL: the network's outputs */
-    bool bf16; /**< round inputs and weights of convolutions to bf16 where that is faster; tensors
-                  stay fp32, as do other layers. For ::Q8_BACKEND_CPU */
 } q8_exec_opts;
 
-/** Whether q8_exec_opts.bf16 changes anything on this processor. */
+/** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */
 bool q8_exec_has_bf16(void);
 
 /** The graph must outlive the plan and not change. */

@@ -1,102 +1,112 @@
 #include "exec/node.h"
 
-#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/thread.h"
-#include "ops/rows.h"
+#include "exec/layout.h"
+#include "exec/plan.h"
+#include "exec/pointwise.h"
 
-struct job {
-    const q8_exec *exec;
-    const q8_graph *graph; /* of the node and an Input for each of its inputs */
-    const q8_node *node;   /* in that graph */
-    int n;
-    const float *const *in;
-    float *const *out;
-    atomic_int next;
+enum { ALIGN = 64 };
+
+/* An input or output as the kernel wants it. */
+struct edge {
+    q8_shape shape;
+    int block;
+    size_t offset; /* of its own memory in the scratch memory */
 };
 
-/* Where the run at hand puts its outputs. */
-struct target {
-    const struct job *job;
-    int picture;
+struct q8_runner {
+    q8_kernel *kernel;
+    int n_in, n_out;
+    size_t scratch; /* the edges', with the kernel's at the end */
+    size_t kernel_scratch;
+    struct edge edge[]; /* inputs, then outputs */
 };
 
-static q8_code store(void *user, int tensor, const q8_view *view, q8_err *err)
+static size_t aligned(size_t bytes)
 {
-    (void)err;
-    const struct target *t = user;
-    const q8_node *node = t->job->node;
-    for (int k = 0; k < node->n_out; k++)
-        if (node->out[k] == tensor)
-            q8_view_to_nchw(view, 0,
-                            t->job->out[k] + (size_t)t->picture * q8_shape_count(&view->shape));
-    return Q8_OK;
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-static q8_code work(void *user, int worker, q8_err *err)
+static void add_edge(q8_runner *r, int i, const q8_shape *shape, int block)
 {
-    (void)worker;
-    struct job *job = user;
-    q8_run *run;
-    q8_code code = q8_run_open(&run, job->exec, err);
-    for (int i; !code && (i = atomic_fetch_add(&job->next, 1)) < job->n;) {
-        struct target target = {job, i};
-        for (int k = 0; k < job->node->n_in; k++) {
-            const size_t count = q8_shape_count(&job->graph->tensor[job->node->in[k]].shape);
-            memcpy(q8_run_input(run, k, 0), job->in[k] + (size_t)i * count, count * sizeof(float));
-        }
-        code = q8_run_forward(run, 1, store, &target, err);
+    r->edge[i] = (struct edge){.shape = *shape, .block = block, .offset = r->scratch};
+    r->scratch += aligned(q8_layout_count(shape, block) * sizeof(float));
+}
+
+q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *node, q8_err *err)
+{
+    const size_t edges = (size_t)node->n_in + (size_t)node->n_out;
+    q8_runner *r = calloc(1, sizeof(*r) + edges * sizeof(r->edge[0]));
+    int *plain = malloc((edges + 1) * sizeof(*plain));
+    const char *backend;
+    q8_code code = r && plain ? Q8_OK : q8_fail_nomem(err);
+    for (size_t i = 0; !code && i < edges; i++)
+        plain[i] = 1;
+    if (!code)
+        code = q8_pointwise_compile(graph, node, &r->kernel, err);
+    if (!code && !r->kernel)
+        code = q8_plan_kernel(graph, node, Q8_BACKEND_CPU, plain, 1, &r->kernel, &backend, err);
+    if (!code) {
+        r->n_in = node->n_in;
+        r->n_out = node->n_out;
+        r->scratch = aligned(edges * sizeof(float *));
+        for (int i = 0; i < node->n_in; i++)
+            add_edge(r, i, &graph->tensor[node->in[i]].shape, r->kernel->in_block);
+        for (int i = 0; i < node->n_out; i++)
+            add_edge(r, node->n_in + i, &graph->tensor[node->out[i]].shape, r->kernel->out_block);
+        r->kernel_scratch = r->scratch;
+        r->scratch += aligned(r->kernel->scratch);
     }
-    q8_run_close(&run);
+    free(plain);
+    if (code)
+        q8_runner_close(&r);
+    *out = r;
     return code;
 }
 
-/* Adds a tensor like `tensor` of the other graph. */
-static int add_like(q8_graph *graph, const q8_graph *of, int tensor)
+void q8_runner_close(q8_runner **runner)
 {
-    return q8_graph_add_tensor(graph, of->tensor[tensor].name, &of->tensor[tensor].shape);
+    if (*runner && (*runner)->kernel)
+        (*runner)->kernel->close((*runner)->kernel);
+    free(*runner);
+    *runner = NULL;
 }
 
-/* The node alone, reading Input nodes. NULL: out of memory. */
-static q8_graph *graph_of(const q8_graph *of, const q8_node *node, q8_arena *arena, q8_node **copy)
+size_t q8_runner_scratch(const q8_runner *runner)
 {
-    q8_graph *graph = q8_graph_new(arena);
-    q8_node *own = q8_node_new(arena, node->op, node->name, node->n_in, node->n_out);
-    if (!graph || !own)
-        return NULL;
-    own->attr = node->attr;
-    memcpy(own->weight, node->weight, sizeof(own->weight));
-    for (int k = 0; k < node->n_in; k++) {
-        q8_node *input = q8_node_new(arena, &q8_op_input, "", 0, 1);
-        if (!input || (own->in[k] = add_like(graph, of, node->in[k])) < 0 ||
-            !q8_graph_insert(graph, input, k))
-            return NULL;
-        input->out[0] = own->in[k];
-    }
-    for (int k = 0; k < node->n_out; k++)
-        if ((own->out[k] = add_like(graph, of, node->out[k])) < 0)
-            return NULL;
-    graph->output = own->out;
-    graph->n_outputs = own->n_out;
-    *copy = own;
-    return q8_graph_insert(graph, own, node->n_in) ? graph : NULL;
+    return runner->scratch;
 }
 
-q8_code q8_exec_node(const q8_graph *graph, const q8_node *node, int n, const float *const *in,
-                     float *const *out, int threads, q8_err *err)
+/* Backends may count on tensors being aligned. */
+static bool is_as_wanted(const struct edge *e, const float *x)
 {
-    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = 1};
-    q8_arena *arena = q8_arena_open();
-    q8_node *copy = NULL;
-    q8_exec *exec = NULL;
-    q8_graph *alone = arena ? graph_of(graph, node, arena, &copy) : NULL;
-    q8_code code = alone ? q8_exec_open(&exec, alone, &opts, err) : q8_fail_nomem(err);
-    if (!code) {
-        struct job job = {.exec = exec, .graph = alone, .node = copy, .n = n, .in = in, .out = out};
-        code = q8_parallel(threads < n ? threads : n, work, &job, err);
+    return q8_layout_same(&e->shape, 1, e->block) && (uintptr_t)x % ALIGN == 0;
+}
+
+q8_code q8_runner_run(const q8_runner *r, const float *const *in, float *const *out, void *scratch,
+                      q8_err *err)
+{
+    const float **from = scratch;
+    float **to = (float **)scratch + r->n_in;
+    const struct edge *out_edge = r->edge + r->n_in;
+    for (int i = 0; i < r->n_in; i++) {
+        const struct edge *e = &r->edge[i];
+        float *own = (float *)((char *)scratch + e->offset);
+        from[i] = is_as_wanted(e, in[i]) ? in[i] : own;
+        if (from[i] == own)
+            q8_layout_convert(&e->shape, 1, in[i], 1, own, e->block);
     }
-    q8_exec_close(&exec);
-    q8_arena_close(&arena);
+    for (int i = 0; i < r->n_out; i++)
+        to[i] = is_as_wanted(&out_edge[i], out[i])
+                    ? out[i]
+                    : (float *)((char *)scratch + out_edge[i].offset);
+    const q8_code code =
+        r->kernel->run(r->kernel, from, to, (char *)scratch + r->kernel_scratch, err);
+    for (int i = 0; !code && i < r->n_out; i++)
+        if (to[i] != out[i])
+            q8_layout_convert(&out_edge[i].shape, 1, to[i], out_edge[i].block, out[i], 1);
     return code;
 }

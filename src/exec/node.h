@@ -4,12 +4,23 @@
 
 #include "exec/exec.h"
 
+/** A node made ready to run on single pictures. Immutable, so threads share it. */
+typedef struct q8_runner q8_runner;
+
+/** The node need not be in the graph, which knows its tensors; both must outlive the runner. */
+q8_code q8_runner_open(q8_runner **runner, const q8_graph *graph, const q8_node *node, q8_err *err);
+void q8_runner_close(q8_runner **runner);
+
+/** Bytes of scratch memory that a run needs, a multiple of 64. */
+size_t q8_runner_scratch(const q8_runner *runner);
+
 /**
- * Runs one node, which need not be in the graph, on `n` pictures, shared out among threads.
- * @param in by input: pictures one after the other, NCHW, of the shape of the graph's tensor
+ * Runs one picture.
+ * @param in by input, NCHW
  * @param out by output, likewise
+ * @param scratch aligned to 64 bytes
  */
-q8_code q8_exec_node(const q8_graph *graph, const q8_node *node, int n, const float *const *in,
-                     float *const *out, int threads, q8_err *err);
+q8_code q8_runner_run(const q8_runner *runner, const float *const *in, float *const *out,
+                      void *scratch, q8_err *err);
 
 #endif

@@ -44,25 +44,24 @@ struct kernel {
 void omp_set_num_threads(int n);
 int omp_get_max_threads(void);
 
-/* These act on the calling thread alone; the caller's setting is put back by leave(). */
-static int enter(void)
+int q8_dnnl_enter(void)
 {
     const int threads = omp_get_max_threads();
     omp_set_num_threads(1);
     return threads;
 }
 
-static void leave(int threads)
+void q8_dnnl_leave(int threads)
 {
     omp_set_num_threads(threads);
 }
 #else
-static int enter(void)
+int q8_dnnl_enter(void)
 {
     return 0;
 }
 
-static void leave(int threads)
+void q8_dnnl_leave(int threads)
 {
     (void)threads;
 }
@@ -154,11 +153,11 @@ static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *
                           void *scratch, q8_err *err)
 {
     const struct kernel *k = (const struct kernel *)base;
-    const int threads = enter();
+    const int threads = q8_dnnl_enter();
     dnnl_status_t status = dnnl_success;
     for (size_t i = 0; !status && i < k->times; i++)
         status = execute(k, in[0] + i * k->src_step, out[0] + i * k->dst_step, scratch);
-    leave(threads);
+    q8_dnnl_leave(threads);
     return status ? fail(k->node, "run the layer", status, err) : Q8_OK;
 }
 
@@ -304,9 +303,9 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
     dnnl_status_t status = dnnl_engine_create(&own.engine, dnnl_cpu, 0);
     if (status)
         return q8_dnnl_fail(job, "start", status);
-    const int threads = enter();
+    const int threads = q8_dnnl_enter();
     q8_code code = compile(&own, kernel);
-    leave(threads);
+    q8_dnnl_leave(threads);
     if (!taken)
         dnnl_engine_destroy(own.engine);
     return code;

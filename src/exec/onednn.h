@@ -5,6 +5,11 @@
 #include "exec/backend.h"
 #include "exec/onednn_desc.h"
 
+/** Sets oneDNN to one thread, for the calling thread alone. @return what q8_dnnl_leave() puts back
+ */
+int q8_dnnl_enter(void);
+void q8_dnnl_leave(int threads);
+
 /** A node about to be compiled. */
 typedef struct q8_dnnl_job {
     const q8_graph *graph;

@@ -219,23 +219,23 @@ static q8_code plan_alias(struct planner *p, const q8_node *node, const struct e
     return Q8_OK;
 }
 
-static q8_code make_kernel(const struct planner *p, const q8_node *node, const int *in_block,
-                           q8_kernel **kernel, const char **backend)
+q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_kind kind,
+                       const int *in_block, int batch, q8_kernel **kernel, const char **backend,
+                       q8_err *err)
 {
-    const bool cpu = p->opts->backend == Q8_BACKEND_CPU;
     const q8_backend *const candidates[] = {
 #ifdef Q8_HAVE_ONEDNN
-        cpu && p->opts->bf16 ? &q8_backend_bf16 : NULL,
-        cpu ? &q8_backend_onednn : NULL,
+        kind == Q8_BACKEND_CPU_BF16 ? &q8_backend_bf16 : NULL,
+        kind != Q8_BACKEND_PLAIN ? &q8_backend_onednn : NULL,
 #endif
         &q8_backend_plain,
     };
+    (void)kind;
     *kernel = NULL;
     for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
         if (!candidates[i])
             continue;
-        q8_code code =
-            candidates[i]->compile(p->graph, node, in_block, p->exec->batch, kernel, p->err);
+        q8_code code = candidates[i]->compile(graph, node, in_block, batch, kernel, err);
         if (code)
             return code;
         if (*kernel) {
@@ -243,15 +243,15 @@ static q8_code make_kernel(const struct planner *p, const q8_node *node, const i
             return Q8_OK;
         }
     }
-    return q8_fail(p->err, Q8_EINTERNAL, &node->loc, node->name, "no backend runs %s",
-                   node->op->type);
+    return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name, "no backend runs %s", node->op->type);
 }
 
 static q8_code plan_kernel(struct planner *p, int index, const struct edges *e)
 {
     const q8_node *node = p->graph->node[index];
     q8_kernel *kernel;
-    q8_code code = make_kernel(p, node, e->in_block, &kernel, &p->exec->node_backend[index]);
+    q8_code code = q8_plan_kernel(p->graph, node, p->opts->backend, e->in_block, p->exec->batch,
+                                  &kernel, &p->exec->node_backend[index], p->err);
     if (code)
         return code;
     /* Conversions come before the node's own step, so the inputs' parts are collected first. */

@@ -1,5 +1,6 @@
 #include "quant/choose.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -10,7 +11,8 @@
 struct choosing {
     const q8_choice_of *what;
     float *threshold;
-    atomic_int next; /* tensor */
+    const float **factor; /* by tensor */
+    atomic_int next;      /* tensor */
 };
 
 /* Mean square of a channel's values. */
@@ -46,8 +48,8 @@ static void add_reader(double *cost, double *own, const q8_node *node, const q8_
         cost[c] += own[c] / power;
 }
 
-static q8_code choose_auto(float *threshold, const q8_choice_of *what, int tensor, int levels,
-                           q8_err *err)
+static q8_code estimate(float *threshold, const q8_choice_of *what, int tensor, int levels,
+                        q8_err *err)
 {
     const q8_graph *graph = what->graph;
     const q8_stats *stats = what->stats[tensor];
@@ -69,6 +71,88 @@ static q8_code choose_auto(float *threshold, const q8_choice_of *what, int tenso
     return Q8_OK;
 }
 
+/* --- by trials -------------------------------------------------------------------------------- */
+
+/* The largest threshold whose error is at most this, of the least, is taken: what clips next to
+ * nothing here clips the peaks of other pictures, which mean more to the network than their squares
+ * tell. */
+#define TOLERANCE 1.125
+
+/* Steps up from the threshold of least error, 2^(1/8). */
+#define STEP_UP 1.0905077f
+
+enum { MOST_CANDIDATES = 4 };
+
+struct search {
+    const q8_readers *readers;
+    int levels;
+    float best;
+    double least;
+};
+
+static q8_code try_all(struct search *s, const float *threshold, int n, q8_err *err)
+{
+    double error[MOST_CANDIDATES];
+    const q8_code code = q8_readers_errors(s->readers, threshold, n, s->levels, error, err);
+    for (int i = 0; i < n && !code; i++)
+        if (error[i] < s->least) {
+            s->least = error[i];
+            s->best = threshold[i];
+        }
+    return code;
+}
+
+/* Up from the best while the error stays within the tolerance. */
+static q8_code go_up(struct search *s, float most, q8_err *err)
+{
+    double error = 0;
+    q8_code code = Q8_OK;
+    for (float next = s->best; s->best < most && !code; s->best = next) {
+        next = fminf(s->best * STEP_UP, most);
+        code = q8_readers_errors(s->readers, &next, 1, s->levels, &error, err);
+        if (!(error <= s->least * TOLERANCE))
+            break;
+    }
+    return code;
+}
+
+/* Thresholds of other methods (kl would take longer than all trials), then ever finer steps around
+ * the best. */
+static q8_code search(struct search *s, const q8_stats *stats, q8_err *err)
+{
+    static const q8_method methods[] = {Q8_METHOD_MSE, Q8_METHOD_MINMAX, Q8_METHOD_PERCENTILE,
+                                        Q8_METHOD_ACIQ};
+    float candidate[MOST_CANDIDATES], least = INFINITY, most = 0;
+    for (int i = 0; i < MOST_CANDIDATES; i++) {
+        candidate[i] = q8_threshold(methods[i], stats, s->levels);
+        least = fminf(least, candidate[i]);
+        most = fmaxf(most, candidate[i]);
+    }
+    s->best = candidate[0];
+    if (least == most) /* too few values to choose by */
+        return Q8_OK;
+    q8_code code = try_all(s, candidate, MOST_CANDIDATES, err);
+    for (float by = 1.189207115f; by > 1.04f && !code; by = sqrtf(by)) {
+        const float around[] = {s->best / by, fminf(s->best * by, most)};
+        code = try_all(s, around, 2, err);
+    }
+    return code ? code : go_up(s, most, err);
+}
+
+static q8_code choose_by_trial(float *threshold, const struct choosing *c, int tensor, int levels,
+                               q8_err *err)
+{
+    q8_readers readers;
+    q8_code code =
+        q8_readers_open(&readers, c->what->trials, c->what->graph, tensor, c->factor, NULL, err);
+    struct search s = {.readers = &readers, .levels = levels, .least = INFINITY};
+    if (!code)
+        code = search(&s, c->what->stats[tensor], err);
+    *threshold = s.best;
+    q8_readers_close(&readers);
+    return code;
+}
+
 static q8_code choose(void *user, int worker, q8_err *err)
 {
     struct choosing *c = user;
@@ -79,8 +163,10 @@ static q8_code choose(void *user, int worker, q8_err *err)
         const int levels = what->levels ? what->levels[t] : Q8_LEVELS_SIGNED;
         if (!what->stats[t])
             continue;
-        if (what->method == Q8_METHOD_AUTO)
-            code = choose_auto(&c->threshold[t], what, t, levels, err);
+        if (what->method == Q8_METHOD_AUTO && q8_trials_have_readers(what->trials, what->graph, t))
+            code = choose_by_trial(&c->threshold[t], c, t, levels, err);
+        else if (what->method == Q8_METHOD_AUTO)
+            code = estimate(&c->threshold[t], what, t, levels, err);
         else
             c->threshold[t] = q8_threshold(what->method, what->stats[t], levels);
     }
@@ -91,6 +177,12 @@ q8_code q8_choose_thresholds(float *threshold, const q8_choice_of *what, const q
                              q8_err *err)
 {
     struct choosing choosing = {.what = what, .threshold = threshold};
-    const int threads = q8_thread_count(env);
-    return q8_parallel(threads, choose, &choosing, err);
+    choosing.factor = calloc((size_t)what->graph->n_tensors + 1, sizeof(*choosing.factor));
+    if (!choosing.factor)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < what->graph->n_tensors; t++)
+        choosing.factor[t] = what->graph->tensor[t].factor;
+    const q8_code code = q8_parallel(q8_thread_count(env), choose, &choosing, err);
+    free(choosing.factor);
+    return code;
 }

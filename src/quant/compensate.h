@@ -2,6 +2,7 @@
 #ifndef Q8_QUANT_COMPENSATE_H
 #define Q8_QUANT_COMPENSATE_H
 
+#include "base/buffers.h"
 #include "ops/op.h"
 
 /** A layer's inputs on some pictures, NCHW, one after the other, in float units. */
@@ -13,10 +14,11 @@ typedef struct q8_layer_inputs {
 
 /**
  * Replaces node->quant->weight. Leaves it where the inputs say too little: fewer than a few output
- * positions per weight. The result does not depend on `env`: threads and the members of a team,
- * which all must have the same inputs, share the work.
+ * positions per weight. The result does not depend on
+ * threads, nor on the size of a team, whose members round some of the outputs of large layers each.
+ * @param buffers where working memory comes from
  */
 q8_code q8_compensate_rounding(q8_graph *graph, q8_node *node, const q8_layer_inputs *inputs,
-                               const q8_env *env, q8_err *err);
+                               q8_buffers *buffers, const q8_env *env, q8_err *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "calib/calibrate.h"
 #include "ops/op.h"
+#include "quant/trial.h"
 
 /** No factor is larger. */
 #define Q8_MOST_FACTOR 64.0f
@@ -18,8 +19,10 @@
  *
  * Sets the factor of the tensors' channels. No other rewrite must have set one before.
  * @param cal statistics of `graph`; become those of the rewritten network
+ * @param trials what errors are measured by; layers that it lacks, or all if it is NULL, are
+ *   estimated from statistics
  */
-q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_quant_opts *opts,
-                          q8_err *err);
+q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials *trials,
+                          const q8_quant_opts *opts, const q8_env *env, q8_err *err);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
 #include "quant/quant.h"
 
 /* --- forwards: power ------------------------------------------------------------------------ */
@@ -174,6 +175,238 @@ static void node_effect(q8_error_model *m, int index)
         }
 }
 
+/* --- errors --------------------------------------------------------------------------------- */
+
+static double factor_of(const q8_error_model *m, const float *factor, int channel)
+{
+    return (double)factor[m->classes->of[channel]];
+}
+
+/* At one threshold. */
+static double tensor_error(const q8_error_model *m, int tensor, const float *factor,
+                           double threshold)
+{
+    const int first = m->classes->first[tensor];
+    double sum = 0;
+    for (int c = first; c < first + channels_of(m, tensor); c++) {
+        const q8_curve_errors e = q8_channel_curve_errors(
+            &m->values[c]->curve, threshold / factor_of(m, factor, c), m->steps[tensor]);
+        sum += m->rounding[c] * e.rounding + m->clipping[c] * e.clipping;
+    }
+    return sum;
+}
+
+/* Thresholds from `*threshold` down, by `by` each. @return the least error, with its threshold */
+static double search(const q8_error_model *m, int tensor, const float *factor, int n, double by,
+                     double *threshold)
+{
+    double at = *threshold, least = HUGE_VAL;
+    for (int i = 0; i < n; i++, at *= by) {
+        const double error = tensor_error(m, tensor, factor, at);
+        if (error < least) {
+            least = error;
+            *threshold = at;
+        }
+    }
+    return least;
+}
+
+double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
+                          double *threshold)
+{
+    const double sqrt_half = 0.70710678118654757, eighth = 0.91700404320467123; /* of an octave */
+    const int first = model->classes->first[tensor];
+    *threshold = 0;
+    for (int c = first; c < first + channels_of(model, tensor); c++)
+        *threshold = fmax(*threshold, factor_of(model, factor, c) * model->values[c]->absmax);
+    search(model, tensor, factor, 12, sqrt_half, threshold);
+    *threshold /= eighth * eighth * eighth;
+    return search(model, tensor, factor, 7, eighth, threshold);
+}
+
+/* --- rounded weights ------------------------------------------------------------------------ */
+
+/* Of an output's weights for each input: the largest |w|, the sums of |w| and of w^2. */
+struct parts {
+    const float *largest, *total, *power;
+};
+
+Q8_SIMD_CLONES
+static void sizes_and_squares(const float *w, size_t n, float *size, float *square)
+{
+    for (size_t i = 0; i < n; i++) {
+        size[i] = fabsf(w[i]);
+        square[i] = w[i] * w[i];
+    }
+}
+
+/* From the table, or from the weights where there is one for each input. */
+static struct parts parts_of(const q8_error_model *m, int index, const q8_linear *view, int output)
+{
+    const size_t inputs = (size_t)view->inputs, at = (size_t)output * inputs;
+    const float *table = m->parts[index], *w = m->graph->node[index]->weight[0].data;
+    const size_t all = inputs * (size_t)(view->groups * view->outputs);
+    if (table)
+        return (struct parts){table + at, table + all + at, table + 2 * all + at};
+    sizes_and_squares(w + at, inputs, m->row, m->row + inputs);
+    return (struct parts){m->row, m->row, m->row + inputs};
+}
+
+/* Weights are looked at once, and not again for each factor that is tried. */
+static q8_code make_parts(q8_error_model *m, int index, q8_arena *arena, q8_err *err)
+{
+    const q8_node *node = m->graph->node[index];
+    const q8_linear *view = &m->classes->node[index].view;
+    const size_t kernel = (size_t)view->kernel;
+    const size_t all = (size_t)view->inputs * (size_t)view->groups * (size_t)view->outputs;
+    if (kernel == 1)
+        return Q8_OK;
+    float *table = q8_arena_array(arena, 3 * all, sizeof(*table));
+    if (!table)
+        return q8_fail_nomem(err);
+    const float *w = node->weight[0].data;
+    for (size_t i = 0; i < all; i++, w += kernel)
+        for (size_t k = 0; k < kernel; k++) {
+            const float size = fabsf(w[k]);
+            table[i] = size > table[i] ? size : table[i];
+            table[all + i] += size;
+            table[2 * all + i] += size * size;
+        }
+    m->parts[index] = table;
+    return Q8_OK;
+}
+
+static q8_code make_all_parts(q8_error_model *m, q8_arena *arena, q8_err *err)
+{
+    size_t most = 0;
+    q8_code code = Q8_OK;
+    m->parts = q8_arena_array(arena, (size_t)m->graph->n_nodes + 1, sizeof(*m->parts));
+    if (!m->parts)
+        return q8_fail_nomem(err);
+    for (int i = 0; i < m->graph->n_nodes && !code; i++) {
+        const q8_linear *view = &m->classes->node[i].view;
+        if (m->classes->node[i].role != Q8_ROLE_LINEAR || !can_be_int8(m->graph->node[i]))
+            continue;
+        const size_t inputs = (size_t)view->groups * (size_t)view->inputs;
+        most = inputs > most ? inputs : most;
+        code = make_parts(m, i, arena, err);
+    }
+    m->row = q8_arena_array(arena, 2 * most + 1, sizeof(*m->row));
+    m->input = q8_arena_array(arena, 3 * most + 1, sizeof(*m->input));
+    return code || (m->row && m->input) ? code : q8_fail_nomem(err);
+}
+
+/* Of each input: 1 / factor, factor^2, variance. */
+struct inputs {
+    const float *inverse, *square, *variance;
+};
+
+static struct inputs inputs_of(const q8_error_model *m, int tensor, const float *factor)
+{
+    const size_t n = (size_t)channels_of(m, tensor);
+    float *inverse = m->input, *square = inverse + n, *variance = square + n;
+    for (size_t i = 0; i < n; i++) {
+        const int channel = m->classes->first[tensor] + (int)i;
+        const double s = factor_of(m, factor, channel);
+        inverse[i] = (float)(1 / s);
+        square[i] = (float)(s * s);
+        variance[i] = (float)m->values[channel]->variance;
+    }
+    return (struct inputs){inverse, square, variance};
+}
+
+enum { LANES = 16 };
+
+/* A row's weights with the factors on: what its scale depends on. */
+struct row {
+    float largest, total; /* of |w| */
+};
+
+Q8_SIMD_CLONES
+static struct row measure_row(const struct parts *p, const float *inverse, int n)
+{
+    float largest[LANES] = {0}, total[LANES] = {0};
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const float scaled = p->largest[i + k] * inverse[i + k];
+            largest[k] = scaled > largest[k] ? scaled : largest[k];
+            total[k] += p->total[i + k] * inverse[i + k];
+        }
+    for (int k = 0; i < n; i++, k++) {
+        const float scaled = p->largest[i] * inverse[i];
+        largest[k] = scaled > largest[k] ? scaled : largest[k];
+        total[k] += p->total[i] * inverse[i];
+    }
+    struct row row = {0, 0};
+    for (int k = 0; k < LANES; k++) {
+        row.largest = largest[k] > row.largest ? largest[k] : row.largest;
+        row.total += total[k];
+    }
+    return row;
+}
+
+/* Error power of an output whose weights are rounded, each with an error power of `rounded`; those
+ * that are smaller than it are dropped. */
+Q8_SIMD_CLONES
+static float row_error(const struct parts *p, const struct inputs *in, int first, int n,
+                       float rounded)
+{
+    const float *square = in->square + first, *variance = in->variance + first;
+    float lane[LANES] = {0}, sum = 0;
+    int i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (int k = 0; k < LANES; k++) {
+            const float r = rounded * square[i + k], dropped = p->power[i + k];
+            lane[k] += (r < dropped ? r : dropped) * variance[i + k];
+        }
+    for (int k = 0; i < n; i++, k++) {
+        const float r = rounded * square[i];
+        lane[k] += (r < p->power[i] ? r : p->power[i]) * variance[i];
+    }
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
+
+/* Rows that share a scale: their factors on the output side count too. */
+static int rows_together(const q8_error_model *m, const q8_node *node, const q8_linear *view)
+{
+    if (m->per_layer)
+        return view->groups * view->outputs;
+    return strcmp(node->op->type, "ConvolutionDepthWise") ? 1 : view->outputs;
+}
+
+double q8_error_of_weights(const q8_error_model *model, int index, const float *factor)
+{
+    q8_node *node = model->graph->node[index];
+    const q8_linear *view = &model->classes->node[index].view;
+    const int out = model->classes->first[node->out[0]], n = view->inputs;
+    const int outputs = view->groups * view->outputs, together = rows_together(model, node, view);
+    const struct inputs in = inputs_of(model, node->in[0], factor);
+    const double limit = (double)q8_quant_sum_limit(node);
+    double sum = 0;
+    for (int o = 0; o < outputs; o += together) {
+        struct parts p = {0};
+        double step = 0;
+        for (int k = o; k < o + together; k++) {
+            p = parts_of(model, index, view, k);
+            const struct row row = measure_row(&p, in.inverse + k / view->outputs * n, n);
+            const double s = factor_of(model, factor, out + k);
+            step = fmax(step, s * fmax((double)row.largest / 127, (double)row.total / limit));
+        }
+        for (int k = o; k < o + together; k++) {
+            const double own = step / factor_of(model, factor, out + k);
+            if (together > 1)
+                p = parts_of(model, index, view, k);
+            const float error = row_error(&p, &in, k / view->outputs * n, n,
+                                          (float)(view->kernel * own * own / 12));
+            sum += model->effect[out + k] * active_part(model, node, out + k) * (double)error;
+        }
+    }
+    return sum * part_of_taps(model, node);
+}
+
 /* --- the model ------------------------------------------------------------------------------ */
 
 static q8_code add_values(q8_error_model *m, int tensor, const q8_stats *stats,
@@ -224,6 +457,8 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
 {
     *model = (q8_error_model){.graph = graph, .classes = classes, .per_layer = opts->per_layer};
     q8_code code = alloc_model(model, arena, err);
+    if (!code)
+        code = make_all_parts(model, arena, err);
     for (int t = 0; t < graph->n_tensors && !code; t++)
         if (cal->stats[t])
             code = add_values(model, t, cal->stats[t], opts, arena, err);
@@ -239,121 +474,4 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
     for (int i = graph->n_nodes - 1; i >= 0; i--)
         node_effect(model, i);
     return Q8_OK;
-}
-
-/* --- errors --------------------------------------------------------------------------------- */
-
-static double factor_of(const q8_error_model *m, const float *factor, int channel)
-{
-    return (double)factor[m->classes->of[channel]];
-}
-
-/* At one threshold. */
-static double tensor_error(const q8_error_model *m, int tensor, const float *factor,
-                           double threshold)
-{
-    const int first = m->classes->first[tensor];
-    double sum = 0;
-    for (int c = first; c < first + channels_of(m, tensor); c++) {
-        const q8_curve_errors e = q8_channel_curve_errors(
-            &m->values[c]->curve, threshold / factor_of(m, factor, c), m->steps[tensor]);
-        sum += m->rounding[c] * e.rounding + m->clipping[c] * e.clipping;
-    }
-    return sum;
-}
-
-/* Thresholds from `*threshold` down, by `by` each. @return the least error, with its threshold */
-static double search(const q8_error_model *m, int tensor, const float *factor, int n, double by,
-                     double *threshold)
-{
-    double at = *threshold, least = HUGE_VAL;
-    for (int i = 0; i < n; i++, at *= by) {
-        const double error = tensor_error(m, tensor, factor, at);
-        if (error < least) {
-            least = error;
-            *threshold = at;
-        }
-    }
-    return least;
-}
-
-double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor)
-{
-    const double sqrt_half = 0.70710678118654757, eighth = 0.91700404320467123; /* of an octave */
-    const int first = model->classes->first[tensor];
-    double threshold = 0;
-    for (int c = first; c < first + channels_of(model, tensor); c++)
-        threshold = fmax(threshold, factor_of(model, factor, c) * model->values[c]->absmax);
-    search(model, tensor, factor, 12, sqrt_half, &threshold);
-    threshold /= eighth * eighth * eighth;
-    return search(model, tensor, factor, 7, eighth, &threshold);
-}
-
-/* A row's weights with the factors on: what its scale depends on. */
-struct row {
-    double largest, total; /* of |w| */
-};
-
-static struct row measure_row(const q8_error_model *m, const q8_node *node, const q8_linear *view,
-                              int output, const float *factor)
-{
-    const size_t kernel = (size_t)view->kernel;
-    const int in = m->classes->first[node->in[0]] + output / view->outputs * view->inputs;
-    const float *w = node->weight[0].data + (size_t)output * (size_t)view->inputs * kernel;
-    struct row row = {0, 0};
-    for (int i = 0; i < view->inputs; i++, w += kernel) {
-        float largest = 0, total = 0;
-        for (size_t k = 0; k < kernel; k++) {
-            const float size = fabsf(w[k]);
-            largest = size > largest ? size : largest;
-            total += size;
-        }
-        const double inverse = 1 / factor_of(m, factor, in + i);
-        const double scaled = (double)largest * inverse;
-        row.largest = scaled > row.largest ? scaled : row.largest;
-        row.total += (double)total * inverse;
-    }
-    return row;
-}
-
-/* Error power of an output whose weights are rounded to multiples of `step`. */
-static double row_error(const q8_error_model *m, const q8_node *node, const q8_linear *view,
-                        int output, const float *factor, double step)
-{
-    const int in = m->classes->first[node->in[0]] + output / view->outputs * view->inputs;
-    double sum = 0;
-    for (int i = 0; i < view->inputs; i++) {
-        const double s = factor_of(m, factor, in + i);
-        const double rounded = view->kernel * step * step / 12 * s * s;
-        const double dropped = weight_power(node, view, output, i);
-        sum += (rounded < dropped ? rounded : dropped) * m->values[in + i]->variance;
-    }
-    return sum;
-}
-
-double q8_error_of_weights(const q8_error_model *model, int index, const float *factor)
-{
-    q8_node *node = model->graph->node[index];
-    const q8_linear *view = &model->classes->node[index].view;
-    const int out = model->classes->first[node->out[0]];
-    const int outputs = view->groups * view->outputs;
-    /* Rows that share a scale: their factors on the output side count too. */
-    const int together = model->per_layer                                 ? outputs
-                         : strcmp(node->op->type, "ConvolutionDepthWise") ? 1
-                                                                          : view->outputs;
-    const double limit = (double)q8_quant_sum_limit(node);
-    double sum = 0;
-    for (int o = 0; o < outputs; o += together) {
-        double step = 0;
-        for (int k = o; k < o + together; k++) {
-            const struct row row = measure_row(model, node, view, k, factor);
-            const double s = factor_of(model, factor, out + k);
-            step = fmax(step, s * fmax(row.largest / 127, row.total / limit));
-        }
-        for (int k = o; k < o + together; k++)
-            sum +=
-                model->effect[out + k] * active_part(model, node, out + k) *
-                row_error(model, node, view, k, factor, step / factor_of(model, factor, out + k));
-    }
-    return sum * part_of_taps(model, node);
 }

@@ -13,7 +13,9 @@ typedef struct q8_channel_values {
     double variance;      /**< power without the mean, which the bias takes up; power if it won't */
 } q8_channel_values;
 
-/** By channel number of q8_channel_classes. Errors are powers, taken as independent. */
+/** By channel number of q8_channel_classes. Errors are powers, taken as independent. For one
+ * thread.
+ */
 typedef struct q8_error_model {
     const q8_graph *graph;
     const q8_channel_classes *classes;
@@ -24,6 +26,8 @@ typedef struct q8_error_model {
     double *effect;             /**< of an error in every element, on the network's outputs */
     /** Effects of what rounding and clipping inputs of int8 layers do. */
     double *rounding, *clipping;
+    float **parts;      /**< private, by node */
+    float *row, *input; /**< private: room for an output's weights, and for a layer's inputs */
 } q8_error_model;
 
 /** From `arena`. */
@@ -35,8 +39,10 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
  * The least error that clipping and rounding a tensor's values can make if its channels are
  * multiplied by factors, over all thresholds.
  * @param factor by class
+ * @param threshold set to the one it is least at; 0: all values are 0
  */
-double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor);
+double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
+                          double *threshold);
 
 /** The error that rounding an int8 layer's weights makes. */
 double q8_error_of_weights(const q8_error_model *model, int node, const float *factor);

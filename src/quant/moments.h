@@ -7,15 +7,15 @@
 /** The columns of a sample matrix are padded with zeros to a multiple of this. */
 enum { Q8_MOMENTS_PAD = 32 };
 
-/** Rows of a sample matrix begin this many floats apart. */
+/** Rows of a sample matrix and of its moments begin this many floats apart. */
 int q8_moments_stride(int n);
 
 /**
- * out = a^T b / rows, for a and b of `rows` x `n` floats, `out` n x n, all with rows
- * q8_moments_stride(n) apart and their padding 0. The result does not depend on
- * `env`: threads and members of a team share the work. An exchange of these.
+ * own = coded^T coded / rows and cross = exact^T coded / rows, of two sample matrices of `rows` x
+ * `n` floats; all with rows q8_moments_stride(n) apart. `own` is symmetric to the bit. Their
+ * padding is not set. The result does not depend on `threads`.
  */
-q8_code q8_moments(const float *a, const float *b, int rows, int n, float *out, const q8_env *env,
-                   q8_err *err);
+q8_code q8_moments(const float *exact, const float *coded, int rows, int n, float *own,
+                   float *cross, int threads, q8_err *err);
 
 #endif

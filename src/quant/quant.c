@@ -203,25 +203,16 @@ static const char *reason_for_float(const q8_node *node, const q8_linear *view, 
     return NULL;
 }
 
-/* How a layer's weights share scales. */
-struct plan {
-    struct unit unit; /* the first */
-    size_t units;
-    size_t scales; /* as stored: one per unit, or copies of a single one */
-};
-
-static struct plan plan_scales(const q8_node *node, const q8_linear *view, bool per_layer)
+q8_scale_units q8_quant_units(const q8_node *node, const q8_linear *view, bool per_layer)
 {
     const bool per_group = node->op == &q8_op_convolutiondepthwise;
     const size_t rows = (size_t)view->groups * (size_t)view->outputs;
     const size_t scales = per_group ? (size_t)view->groups : rows;
     const size_t units = per_layer ? 1 : scales;
-    const struct plan plan = {.unit = {.weight = node->weight[0].data,
-                                       .rows = rows / units,
-                                       .row_size = node->weight[0].count / rows},
-                              .units = units,
-                              .scales = scales};
-    return plan;
+    return (q8_scale_units){.units = units,
+                            .rows = rows / units,
+                            .row_size = node->weight[0].count / rows,
+                            .scales = scales};
 }
 
 static void quantize_unit(const struct unit *u, float scale, signed char *out)
@@ -229,6 +220,16 @@ static void quantize_unit(const struct unit *u, float scale, signed char *out)
     const size_t n = u->rows * u->row_size;
     for (size_t i = 0; i < n; i++)
         out[i] = (signed char)round_int8(u->weight[i] * scale);
+}
+
+float q8_quantize_unit(const float *weight, const q8_scale_units *units, float bottom_scale,
+                       const q8_quant *limits, signed char *out)
+{
+    const struct unit u = {.weight = weight, .rows = units->rows, .row_size = units->row_size};
+    const float scale = weight_scale(&u, bottom_scale, limits);
+    if (scale != 0)
+        quantize_unit(&u, scale, out);
+    return scale;
 }
 
 static void set_pad_code(q8_conv_attr *a, const q8_linear *view, float bottom_scale)
@@ -244,7 +245,7 @@ struct making {
     q8_weight_bits weight_bits;
 };
 
-static void set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits)
+void q8_quant_set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits)
 {
     const bool six = bits == Q8_WEIGHT_BITS_6 && q8_may_be_winograd(node);
     quant->weight_limit = six ? 31 : 127;
@@ -254,24 +255,27 @@ static void set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits
 static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
                              const struct making *how, q8_err *err)
 {
-    const struct plan plan = plan_scales(node, view, how->per_layer);
+    const q8_scale_units plan = q8_quant_units(node, view, how->per_layer);
     q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
     float *scales = q8_arena_array(graph->arena, plan.scales, sizeof(*scales));
     signed char *weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
     if (!quant || !scales || !weight)
         return q8_fail_nomem(err);
-    set_limits(quant, node, how->weight_bits);
-    const size_t unit_size = plan.unit.rows * plan.unit.row_size;
+    q8_quant_set_limits(quant, node, how->weight_bits);
+    const size_t unit_size = plan.rows * plan.row_size;
     for (size_t i = 0; i < plan.units; i++) {
-        struct unit u = plan.unit;
-        u.weight += i * unit_size;
-        scales[i] =
-            how->weight_scales ? how->weight_scales[i] : weight_scale(&u, how->bottom_scale, quant);
-        if (scales[i] == 0 && !how->weight_scales) {
+        const struct unit u = {.weight = node->weight[0].data + i * unit_size,
+                               .rows = plan.rows,
+                               .row_size = plan.row_size};
+        signed char *out = weight + i * unit_size;
+        if (how->weight_scales) {
+            scales[i] = how->weight_scales[i];
+            quantize_unit(&u, scales[i], out);
+        } else if (!(scales[i] =
+                         q8_quantize_unit(u.weight, &plan, how->bottom_scale, quant, out))) {
             node->float_reason = "its values are too large";
             return Q8_OK;
         }
-        quantize_unit(&u, scales[i], weight + i * unit_size);
     }
     for (size_t i = plan.units; i < plan.scales; i++)
         scales[i] = scales[0];
@@ -349,7 +353,7 @@ size_t q8_quant_scales(const q8_graph *graph, const q8_node *node)
     q8_linear view;
     if (!can_be_int8(node) || !linear_view(graph, node, &view) || !view_fits(node, &view))
         return 0;
-    return plan_scales(node, &view, false).scales;
+    return q8_quant_units(node, &view, false).scales;
 }
 
 /* Why ncnn cannot compute with these scales; NULL: it can. */
@@ -381,7 +385,7 @@ q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err)
             node->float_reason = reason_for_float(node, &view, 127 / how.bottom_scale);
         if (!node->float_reason)
             node->float_reason =
-                reason_for_scales(&given[i], plan_scales(node, &view, false).scales);
+                reason_for_scales(&given[i], q8_quant_units(node, &view, false).scales);
         if (!node->float_reason)
             code = quantize_node(graph, node, &view, &how, err);
     }

@@ -36,6 +36,27 @@ void q8_quant_wanted(const q8_graph *graph, bool *wanted);
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
                           q8_err *err);
 
+/** How a layer's output channels share weight scales. */
+typedef struct q8_scale_units {
+    size_t units;          /**< each has a scale of its own */
+    size_t rows, row_size; /**< of a unit; a row is an output channel */
+    size_t scales;         /**< as stored: one per unit, or copies of a single one */
+} q8_scale_units;
+
+q8_scale_units q8_quant_units(const q8_node *node, const q8_linear *view, bool per_layer);
+
+/** Sets weight_limit and sum_limit. */
+void q8_quant_set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bits);
+
+/**
+ * Quantises the weights of one unit as q8_quantize_graph() does.
+ * @param limits weight_limit and sum_limit
+ * @param out rows * row_size of them
+ * @return the scale; 0: none serves, and nothing was set
+ */
+float q8_quantize_unit(const float *weight, const q8_scale_units *units, float bottom_scale,
+                       const q8_quant *limits, signed char *out);
+
 /** How many weight scales ncnn stores for a node; 0: it cannot run in int8. */
 size_t q8_quant_scales(const q8_graph *graph, const q8_node *node);
 

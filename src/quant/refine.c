@@ -20,9 +20,12 @@ enum { MOST_PICTURES = 32, FEWEST_PICTURES = 4 };
 /* Bytes that values may take. */
 static const size_t MEMORY = (size_t)256 << 20;
 
-/* A tensor in both networks, all pictures; one memory where nothing in int8 lies before it. */
+/* The two networks. */
+enum { EXACT, INT8, SIDES };
+
+/* A tensor in both, all pictures; one memory where nothing in int8 lies before it. */
 struct value {
-    float *exact, *int8;
+    float *at[SIDES];
     int readers_left;
 };
 
@@ -50,10 +53,10 @@ static float *new_values(struct refine *r, int tensor)
 
 static void free_value(struct refine *r, struct value *v)
 {
-    if (v->int8 != v->exact)
-        q8_buffers_give(&r->buffers, v->int8);
-    q8_buffers_give(&r->buffers, v->exact);
-    v->exact = v->int8 = NULL;
+    if (v->at[INT8] != v->at[EXACT])
+        q8_buffers_give(&r->buffers, v->at[INT8]);
+    q8_buffers_give(&r->buffers, v->at[EXACT]);
+    v->at[EXACT] = v->at[INT8] = NULL;
 }
 
 /* --- pictures --------------------------------------------------------------------------------- */
@@ -104,7 +107,7 @@ static q8_code read_sample(struct refine *r, size_t sample, int at, q8_err *err)
         if (node->op == &q8_op_input)
             code = q8_samples_read(
                 r->opts->samples, sample, input++,
-                r->value[node->out[0]].exact + (size_t)at * count_of(r, node->out[0]), err);
+                r->value[node->out[0]].at[EXACT] + (size_t)at * count_of(r, node->out[0]), err);
     }
     return code;
 }
@@ -135,8 +138,8 @@ static q8_code read_samples(struct refine *r)
         if (node->op != &q8_op_input)
             continue;
         struct value *v = &r->value[node->out[0]];
-        v->exact = v->int8 = new_values(r, node->out[0]);
-        if (!v->exact)
+        v->at[EXACT] = v->at[INT8] = new_values(r, node->out[0]);
+        if (!v->at[EXACT])
             return q8_fail_nomem(r->err);
     }
     r->n = 0;
@@ -148,40 +151,188 @@ static q8_code read_samples(struct refine *r)
     return code;
 }
 
-/* --- layers ----------------------------------------------------------------------------------- */
+/* --- running nodes ---------------------------------------------------------------------------- */
 
-static q8_code run(struct refine *r, const q8_node *node, bool int8)
+/* A node on all pictures, which threads share. */
+struct running {
+    const struct refine *r;
+    const q8_node *node;
+    int sides;
+    const q8_runner *runner[SIDES];
+    const float **in[SIDES]; /* by input */
+    float **out[SIDES];      /* by output */
+    char *scratch;           /* of all threads */
+    size_t each, runs;       /* bytes of a thread's; those of them that a run needs */
+    /* Of int8 layers, which run without their activation: */
+    int channels;
+    double *off;              /* by picture and channel: sums of the outputs' differences */
+    const q8_activation *act; /* of the exact side; NULL: none */
+    atomic_int next;
+};
+
+static void close_running(struct running *run)
 {
-    const float **in = calloc((size_t)node->n_in + 1, sizeof(*in));
-    float **out = calloc((size_t)node->n_out + 1, sizeof(*out));
-    q8_code code = in && out ? Q8_OK : q8_fail_nomem(r->err);
-    for (int k = 0; !code && k < node->n_in; k++)
-        in[k] = int8 ? r->value[node->in[k]].int8 : r->value[node->in[k]].exact;
-    for (int k = 0; !code && k < node->n_out; k++) {
-        struct value *v = &r->value[node->out[k]];
-        out[k] = new_values(r, node->out[k]);
-        *(int8 ? &v->int8 : &v->exact) = out[k];
-        if (!out[k])
-            code = q8_fail_nomem(r->err);
+    for (int side = 0; side < SIDES; side++) {
+        free(run->in[side]);
+        free(run->out[side]);
     }
-    if (!code)
-        code = q8_exec_node(r->graph, node, r->n, in, out, r->threads, r->err);
-    free(in);
-    free(out);
+}
+
+/* With room for the outputs. `sides` 1: both networks' are the same. */
+static q8_code open_running(struct running *run, struct refine *r, const q8_node *node, int sides)
+{
+    *run = (struct running){.r = r, .node = node, .sides = sides};
+    for (int side = 0; side < sides; side++) {
+        run->in[side] = calloc((size_t)node->n_in + 1, sizeof(*run->in[side]));
+        run->out[side] = calloc((size_t)node->n_out + 1, sizeof(*run->out[side]));
+        if (!run->in[side] || !run->out[side])
+            return q8_fail_nomem(r->err);
+        for (int k = 0; k < node->n_in; k++)
+            run->in[side][k] = r->value[node->in[k]].at[side];
+        for (int k = 0; k < node->n_out; k++) {
+            run->out[side][k] = r->value[node->out[k]].at[side] = new_values(r, node->out[k]);
+            if (!run->out[side][k])
+                return q8_fail_nomem(r->err);
+        }
+    }
+    return Q8_OK;
+}
+
+/* `scratch`: a run's, then room for pointers. */
+static q8_code run_picture(const struct running *run, int side, size_t picture, char *scratch,
+                           q8_err *err)
+{
+    const q8_node *node = run->node;
+    const float **in = (const float **)(scratch + run->runs);
+    float **out = (float **)(scratch + run->runs) + node->n_in;
+    for (int k = 0; k < node->n_in; k++)
+        in[k] = run->in[side][k] + picture * count_of(run->r, node->in[k]);
+    for (int k = 0; k < node->n_out; k++)
+        out[k] = run->out[side][k] + picture * count_of(run->r, node->out[k]);
+    return q8_runner_run(run->runner[side], in, out, scratch, err);
+}
+
+Q8_SIMD_CLONES
+static double sum_of_difference(const float *a, const float *b, size_t n)
+{
+    enum { LANES = 16 };
+    float lane[LANES] = {0};
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += a[i + k] - b[i + k];
+    double sum = 0;
+    for (size_t k = 0; k < LANES; k++)
+        sum += (double)lane[k];
+    for (; i < n; i++)
+        sum += (double)(a[i] - b[i]);
+    return sum;
+}
+
+/* While the picture's outputs are in the cache. */
+static void compare_outputs(const struct running *run, size_t picture)
+{
+    const size_t count = count_of(run->r, run->node->out[0]), channels = (size_t)run->channels;
+    const size_t each = count / channels;
+    float *exact = run->out[EXACT][0] + picture * count;
+    const float *int8 = run->out[INT8][0] + picture * count;
+    for (size_t c = 0; c < channels; c++)
+        run->off[picture * channels + c] =
+            sum_of_difference(int8 + c * each, exact + c * each, each);
+    if (run->act)
+        q8_activate_array(run->act, exact, count);
+}
+
+static q8_code run_pictures(void *user, int worker, q8_err *err)
+{
+    struct running *run = user;
+    char *scratch = run->scratch + (size_t)worker * run->each;
+    q8_code code = Q8_OK;
+    for (int i; !code && (i = atomic_fetch_add(&run->next, 1)) < run->r->n;) {
+        for (int side = 0; !code && side < run->sides; side++)
+            code = run_picture(run, side, (size_t)i, scratch, err);
+        if (!code && run->off)
+            compare_outputs(run, (size_t)i);
+    }
     return code;
 }
 
+static q8_code run_all(struct running *run, struct refine *r)
+{
+    const int threads = r->threads < r->n ? r->threads : r->n;
+    const size_t pointers = (size_t)run->node->n_in + (size_t)run->node->n_out;
+    for (int side = 0; side < run->sides; side++) {
+        const size_t needed = q8_runner_scratch(run->runner[side]);
+        run->runs = needed > run->runs ? needed : run->runs;
+    }
+    run->each = run->runs + (pointers * sizeof(float *) + 63) / 64 * 64;
+    run->scratch = q8_buffers_take(&r->buffers, (size_t)threads * run->each);
+    const q8_code code =
+        run->scratch ? q8_parallel(threads, run_pictures, run, r->err) : q8_fail_nomem(r->err);
+    q8_buffers_give(&r->buffers, run->scratch);
+    return code;
+}
+
+/* A node that is the same in both networks. */
 static q8_code run_both(struct refine *r, const q8_node *node)
 {
     bool same = true;
     for (int k = 0; k < node->n_in; k++)
-        same = same && r->value[node->in[k]].exact == r->value[node->in[k]].int8;
-    q8_code code = run(r, node, false);
-    if (!code && !same)
-        return run(r, node, true);
-    for (int k = 0; k < node->n_out; k++)
-        r->value[node->out[k]].int8 = r->value[node->out[k]].exact;
+        same = same && r->value[node->in[k]].at[EXACT] == r->value[node->in[k]].at[INT8];
+    struct running run;
+    q8_runner *runner = NULL;
+    q8_code code = open_running(&run, r, node, same ? 1 : 2);
+    if (!code)
+        code = q8_runner_open(&runner, r->graph, node, r->err);
+    if (!code) {
+        run.runner[EXACT] = run.runner[INT8] = runner;
+        code = run_all(&run, r);
+    }
+    for (int k = 0; same && k < node->n_out; k++)
+        r->value[node->out[k]].at[INT8] = r->value[node->out[k]].at[EXACT];
+    q8_runner_close(&runner);
+    close_running(&run);
     return code;
+}
+
+/* --- int8 layers ------------------------------------------------------------------------------ */
+
+struct coding {
+    const float *x;
+    size_t count; /* of a picture */
+    int n;
+    float scale;
+    float *out;
+    atomic_int next;
+};
+
+static q8_code code_pictures(void *user, int worker, q8_err *err)
+{
+    (void)worker, (void)err;
+    enum { STRETCH = 4096 }; /* stays in the nearest cache */
+    struct coding *c = user;
+    for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->n;)
+        for (size_t at = 0; at < c->count; at += STRETCH) {
+            const size_t from = (size_t)i * c->count + at;
+            const size_t n = c->count - at < STRETCH ? c->count - at : STRETCH;
+            float *out = c->out + from;
+            q8_int8_codes(c->x + from, c->scale, n, out);
+            for (size_t k = 0; k < n; k++)
+                out[k] /= c->scale;
+        }
+    return Q8_OK;
+}
+
+/* What the codes of the layer's inputs stand for. */
+static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
+{
+    struct coding c = {.x = r->value[node->in[0]].at[INT8],
+                       .count = count_of(r, node->in[0]),
+                       .n = r->n,
+                       .scale = node->quant->bottom_scale,
+                       .out = new_values(r, node->in[0])};
+    *coded = c.out;
+    return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
 }
 
 /* The layer without its activation. */
@@ -210,141 +361,144 @@ static bool dequantise(q8_arena *arena, q8_node *bare_node, const q8_quant *quan
     return weight != NULL;
 }
 
-/* --- work on all pictures, shared by threads ---------------------------------------------------
- */
-
-struct coding {
-    const float *x;
-    size_t count; /* of a picture */
-    int n;
-    float scale;
-    float *out;
+/* Both forms of a layer, compiled at the same time. */
+struct forms {
+    const q8_graph *graph;
+    q8_node *node[SIDES];
+    q8_runner *runner[SIDES];
     atomic_int next;
 };
 
-static q8_code code_pictures(void *user, int worker, q8_err *err)
+static q8_code compile_forms(void *user, int worker, q8_err *err)
 {
-    (void)worker, (void)err;
-    struct coding *c = user;
-    for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->n;) {
-        float *out = c->out + (size_t)i * c->count;
-        q8_int8_codes(c->x + (size_t)i * c->count, c->scale, c->count, out);
-        for (size_t k = 0; k < c->count; k++)
-            out[k] /= c->scale;
+    (void)worker;
+    struct forms *f = user;
+    q8_code code = Q8_OK;
+    for (int side; !code && (side = atomic_fetch_add(&f->next, 1)) < SIDES;)
+        code = q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
+    return code;
+}
+
+static q8_code open_forms(struct forms *f, struct refine *r, q8_arena *arena, const q8_node *node,
+                          const q8_node *exact)
+{
+    *f = (struct forms){.graph = r->graph};
+    f->node[EXACT] = bare(arena, exact);
+    f->node[INT8] = bare(arena, exact);
+    if (!f->node[EXACT] || !f->node[INT8] || !dequantise(arena, f->node[INT8], node->quant))
+        return q8_fail_nomem(r->err);
+    /* With the bias it has now, which may be one that `exact` lacks. */
+    if (node->weight[1].count) {
+        f->node[INT8]->weight[1] = node->weight[1];
+        node->op->set_bias(f->node[INT8]);
     }
-    return Q8_OK;
+    return q8_parallel(r->threads < SIDES ? r->threads : SIDES, compile_forms, f, r->err);
 }
 
-/* What the codes of the layer's inputs stand for. */
-static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
+static void close_forms(struct forms *f)
 {
-    struct coding c = {.x = r->value[node->in[0]].int8,
-                       .count = count_of(r, node->in[0]),
-                       .n = r->n,
-                       .scale = node->quant->bottom_scale,
-                       .out = new_values(r, node->in[0])};
-    *coded = c.out;
-    return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
+    q8_runner_close(&f->runner[EXACT]);
+    q8_runner_close(&f->runner[INT8]);
 }
 
-/* A layer's outputs before the activation, on the way to what they are behind it. */
+/* What lies behind the activation in the float network, in front of it in the int8 one; and how
+ * much the channels of each picture differ in front of it, in `off`. */
+static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact,
+                         const float *coded, int channels, double *off)
+{
+    struct forms forms = {0};
+    struct running run;
+    q8_arena *arena = q8_arena_open();
+    q8_code code = open_running(&run, r, node, SIDES);
+    if (!code)
+        code = arena ? open_forms(&forms, r, arena, node, exact) : q8_fail_nomem(r->err);
+    if (!code) {
+        run.in[INT8][0] = coded;
+        run.channels = channels;
+        run.off = off;
+        run.act = node->op->activation ? node->op->activation((q8_node *)(uintptr_t)node) : NULL;
+        run.runner[EXACT] = forms.runner[EXACT];
+        run.runner[INT8] = forms.runner[INT8];
+        code = run_all(&run, r);
+    }
+    close_forms(&forms);
+    close_running(&run);
+    q8_arena_close(&arena);
+    return code;
+}
+
+/* An int8 layer's outputs on the way from in front of the activation to behind it. */
 struct finishing {
-    const struct value *value;
+    float *x;
     int n, channels;
     size_t each;              /* elements of a channel */
-    float *bias;              /* to be corrected; NULL: not */
+    const float *off;         /* by channel, what is too much */
     const q8_activation *act; /* NULL: none */
     atomic_int next;
 };
 
-Q8_SIMD_CLONES
-static double sum_of_difference(const float *a, const float *b, size_t n)
-{
-    enum { LANES = 16 };
-    float lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lane[k] += a[i + k] - b[i + k];
-    double sum = 0;
-    for (size_t k = 0; k < LANES; k++)
-        sum += (double)lane[k];
-    for (; i < n; i++)
-        sum += (double)(a[i] - b[i]);
-    return sum;
-}
-
-/* Takes the channel's mean error off its bias and off the values. */
-static void correct_channel(const struct finishing *f, int channel)
-{
-    const size_t picture = f->each * (size_t)f->channels, from = f->each * (size_t)channel;
-    double sum = 0;
-    for (size_t i = 0; i < (size_t)f->n; i++)
-        sum += sum_of_difference(f->value->int8 + i * picture + from,
-                                 f->value->exact + i * picture + from, f->each);
-    const float off = (float)(sum / ((double)f->n * (double)f->each));
-    if (!isfinite(off))
-        return;
-    f->bias[channel] -= off;
-    for (size_t i = 0; i < (size_t)f->n; i++)
-        for (size_t k = 0; k < f->each; k++)
-            f->value->int8[i * picture + from + k] -= off;
-}
-
-static q8_code finish_channels(void *user, int worker, q8_err *err)
+static q8_code finish_pictures(void *user, int worker, q8_err *err)
 {
     (void)worker, (void)err;
     struct finishing *f = user;
-    for (int c; (c = atomic_fetch_add(&f->next, 1)) < f->channels;) {
-        if (f->bias)
-            correct_channel(f, c);
-        for (size_t i = 0; f->act && i < (size_t)f->n; i++) {
-            const size_t at = (i * (size_t)f->channels + (size_t)c) * f->each;
-            q8_activate_array(f->act, f->value->exact + at, f->each);
-            q8_activate_array(f->act, f->value->int8 + at, f->each);
+    for (int i; (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
+        float *x = f->x + (size_t)i * f->each * (size_t)f->channels;
+        for (int c = 0; c < f->channels; c++, x += f->each) {
+            for (size_t k = 0; k < f->each; k++)
+                x[k] -= f->off[c];
+            if (f->act)
+                q8_activate_array(f->act, x, f->each);
         }
     }
     return Q8_OK;
 }
 
-static q8_code finish_layer(struct refine *r, q8_node *node)
+/* Takes each channel's mean error off its bias. @param off by channel, is set */
+static q8_code correct_bias(struct refine *r, q8_node *node, const q8_linear *view, size_t each,
+                            const double *sums, float *off)
 {
-    q8_linear view;
-    struct finishing f = {.value = &r->value[node->out[0]],
-                          .n = r->n,
-                          .act = node->op->activation ? node->op->activation(node) : NULL};
-    if (!node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view))
-        return q8_fail(r->err, Q8_EINTERNAL, &node->loc, node->name, "an int8 layer is not linear");
-    f.channels = view.groups * view.outputs;
-    f.each = count_of(r, node->out[0]) / (size_t)f.channels;
-    if (r->opts->correct_bias && !(f.bias = q8_own_bias(r->graph->arena, node, &view)))
+    const size_t channels = (size_t)view->groups * (size_t)view->outputs;
+    float *bias = q8_own_bias(r->graph->arena, node, view);
+    if (!bias)
         return q8_fail_nomem(r->err);
-    return q8_parallel(r->threads, finish_channels, &f, r->err);
+    for (size_t c = 0; c < channels; c++) {
+        double sum = 0;
+        for (size_t i = 0; i < (size_t)r->n; i++)
+            sum += sums[i * channels + c];
+        off[c] = (float)(sum / ((double)r->n * (double)each));
+        if (!isfinite(off[c]))
+            off[c] = 0;
+        bias[c] -= off[c];
+    }
+    return Q8_OK;
 }
 
-/* --- int8 layers -------------------------------------------------------------------------------
- */
-
-/* Both networks' values just before the activation. */
-static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact, float *coded)
+static q8_code correct_layer(struct refine *r, q8_node *node, const q8_node *exact,
+                             const float *coded)
 {
-    q8_arena *arena = q8_arena_open();
-    q8_node *a = arena ? bare(arena, exact) : NULL, *b = arena ? bare(arena, exact) : NULL;
-    q8_code code = a && b && dequantise(arena, b, node->quant) ? Q8_OK : q8_fail_nomem(r->err);
-    /* With the bias it has now, which may be one that `exact` lacks. */
-    if (!code && node->weight[1].count) {
-        b->weight[1] = node->weight[1];
-        node->op->set_bias(b);
+    q8_linear view;
+    if (!node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view))
+        return q8_fail(r->err, Q8_EINTERNAL, &node->loc, node->name, "an int8 layer is not linear");
+    const int channels = view.groups * view.outputs;
+    const size_t each = count_of(r, node->out[0]) / (size_t)channels;
+    double *sums = calloc((size_t)channels * (size_t)r->n, sizeof(*sums));
+    float *off = calloc((size_t)channels, sizeof(*off));
+    q8_code code = sums && off ? Q8_OK : q8_fail_nomem(r->err);
+    if (!code)
+        code = run_layer(r, node, exact, coded, channels, sums);
+    if (!code && r->opts->correct_bias)
+        code = correct_bias(r, node, &view, each, sums, off);
+    if (!code) {
+        struct finishing f = {.x = r->value[node->out[0]].at[INT8],
+                              .n = r->n,
+                              .channels = channels,
+                              .each = each,
+                              .off = off,
+                              .act = node->op->activation ? node->op->activation(node) : NULL};
+        code = q8_parallel(r->threads, finish_pictures, &f, r->err);
     }
-    struct value *in = &r->value[node->in[0]];
-    const struct value kept = *in;
-    if (!code)
-        code = run(r, a, false);
-    in->int8 = coded;
-    if (!code)
-        code = run(r, b, true);
-    in->int8 = kept.int8;
-    q8_arena_close(&arena);
+    free(sums);
+    free(off);
     return code;
 }
 
@@ -353,17 +507,17 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     float *coded;
     q8_code code = code_inputs(r, node, &coded);
     const q8_layer_inputs inputs = {
-        .n = r->n, .exact = r->value[node->in[0]].exact, .coded = coded};
+        .n = r->n, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
     if (!code && r->opts->compensate) {
-        code = q8_compensate_rounding(r->graph, node, &inputs, r->env, r->err);
+        code = q8_compensate_rounding(r->graph, node, &inputs, &r->buffers, r->env, r->err);
         node->weight[1] = exact->weight[1];
         if (!code)
             code = q8_correct_bias_node(r->graph, node, r->opts->mean[node->in[0]], r->err);
     }
     if (!code)
-        code = run_layer(r, node, exact, coded);
+        code = correct_layer(r, node, exact, coded);
     q8_buffers_give(&r->buffers, coded);
-    return code ? code : finish_layer(r, node);
+    return code;
 }
 
 static void release_inputs(struct refine *r, const q8_node *node)

@@ -12,6 +12,7 @@
 
 #include "calib/calibrate.h"
 #include "ops/op.h"
+#include "quant/trial.h"
 
 /** A tensor's change: sign * x - sign * c. */
 typedef struct q8_shift_of {
@@ -29,13 +30,15 @@ typedef struct q8_shift_plan {
 
 /**
  * Chooses the tensors to shift: those that int8 layers read, that were never seen negative, that
- * all layers around can be rewritten for, and for which the estimated error of clipping and
- * rounding is less with it.
+ * all layers around can be rewritten for, and whose readers' error is less with it.
+ * @param trials what the readers' errors are measured by; NULL: those of clipping and rounding the
+ *   tensors are estimated from statistics, as they are where trials lack a reader
  * @param levels by tensor id; set to ::Q8_LEVELS_SHIFTED for shifted tensors that int8 layers
  *   read, others are left
  */
 q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
-                        const q8_calibration *calibration, int *levels, q8_err *err);
+                        const q8_calibration *calibration, const q8_trials *trials, int *levels,
+                        q8_err *err);
 
 /**
  * Rewrites the graph: the same function up to fp32's rounding. Sets each changed tensor's factor

@@ -28,6 +28,8 @@ struct group {
 struct chooser {
     const q8_graph *graph;
     const q8_calibration *calibration;
+    const q8_trials *trials;
+    const float **factor; /* by tensor, then by channel */
     q8_shift_role *role;  /* by node */
     int *parent;          /* by tensor, of a tree whose root stands for the group */
     struct group *groups; /* by root */
@@ -229,25 +231,52 @@ static bool is_member(const struct chooser *c, int tensor, int group)
     return c->calibration->stats[tensor] && root(c, tensor) == group;
 }
 
+/* What becomes of a tensor's readers at these thresholds; of the tensor itself, relative to its
+ * power, where its readers cannot be tried. */
+static q8_code add_errors(const struct chooser *c, int tensor, double top, double common,
+                          double *plain, double *shifted, q8_err *err)
+{
+    const q8_hist *hist = &c->calibration->stats[tensor]->hist;
+    if (!q8_trials_have_readers(c->trials, c->graph, tensor)) {
+        const double energy = energy_of(hist);
+        *plain += error_of(hist, top, top / 127) / energy;
+        *shifted += error_of(hist, common, common / 254) / energy;
+        return Q8_OK;
+    }
+    const float at_top = (float)top, at_common = (float)common;
+    double without = 0, with = 0;
+    q8_readers readers;
+    q8_code code = q8_readers_open(&readers, c->trials, c->graph, tensor, c->factor, NULL, err);
+    if (!code)
+        code = q8_readers_errors(&readers, &at_top, 1, Q8_LEVELS_SIGNED, &without, err);
+    if (!code)
+        code = q8_readers_errors(&readers, &at_common, 1, Q8_LEVELS_SHIFTED, &with, err);
+    q8_readers_close(&readers);
+    *plain += without;
+    *shifted += with;
+    return code;
+}
+
 /* The tensors of a group share their range, so one with larger values than the others can cost them
  * more than the finer steps bring. */
-static bool gains(const struct chooser *c, int group)
+static q8_code measure_gain(const struct chooser *c, int group, bool *gains, q8_err *err)
 {
     double common = 0, plain = 0, shifted = 0;
+    q8_code code = Q8_OK;
     for (int t = 0; t < c->graph->n_tensors; t++)
         if (is_member(c, t, group)) {
             const q8_stats *s = c->calibration->stats[t];
             const double top = best_top(&s->hist, s->max, 254);
             common = top > common ? top : common;
         }
-    for (int t = 0; t < c->graph->n_tensors; t++)
+    for (int t = 0; t < c->graph->n_tensors && !code; t++)
         if (is_member(c, t, group)) {
             const q8_stats *s = c->calibration->stats[t];
-            const double energy = energy_of(&s->hist), top = best_top(&s->hist, s->max, 127);
-            plain += error_of(&s->hist, top, top / 127) / energy;
-            shifted += error_of(&s->hist, common, common / 254) / energy;
+            const double top = best_top(&s->hist, s->max, 127);
+            code = add_errors(c, t, top, common, &plain, &shifted, err);
         }
-    return shifted < plain;
+    *gains = shifted < plain;
+    return code;
 }
 
 static bool is_shiftable(const q8_stats *s)
@@ -268,13 +297,17 @@ static bool is_observed_shiftable(const struct chooser *c, int group)
     return any;
 }
 
-static void choose_sign(const struct chooser *c, int tensor)
+static q8_code choose_sign(const struct chooser *c, int tensor, q8_err *err)
 {
     struct group *g = &c->groups[tensor];
-    if (!g->wanted || g->blocked || (g->has_max && g->is_padded))
-        return;
-    if (is_observed_shiftable(c, tensor) && gains(c, tensor))
+    if (!g->wanted || g->blocked || (g->has_max && g->is_padded) ||
+        !is_observed_shiftable(c, tensor))
+        return Q8_OK;
+    bool gains;
+    const q8_code code = measure_gain(c, tensor, &gains, err);
+    if (!code && gains)
         g->sign = g->is_padded ? -1 : 1;
+    return code;
 }
 
 /* --- the plan --------------------------------------------------------------------------------- */
@@ -289,30 +322,36 @@ static void fill_plan(const struct chooser *c, const bool *wanted, q8_shift_plan
 }
 
 q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
-                        const q8_calibration *calibration, int *levels, q8_err *err)
+                        const q8_calibration *calibration, const q8_trials *trials, int *levels,
+                        q8_err *err)
 {
     const size_t n_tensors = (size_t)graph->n_tensors + 1, n_nodes = (size_t)graph->n_nodes + 1;
-    struct chooser c = {.graph = graph, .calibration = calibration};
+    struct chooser c = {.graph = graph, .calibration = calibration, .trials = trials};
     bool *wanted = q8_arena_array(graph->arena, n_tensors, sizeof(*wanted));
     plan->tensor = q8_arena_array(graph->arena, n_tensors, sizeof(*plan->tensor));
     plan->balance = q8_arena_array(graph->arena, n_nodes, sizeof(*plan->balance));
     c.role = q8_arena_array(graph->arena, n_nodes, sizeof(*c.role));
     c.parent = q8_arena_array(graph->arena, n_tensors, sizeof(*c.parent));
     c.groups = q8_arena_array(graph->arena, n_tensors, sizeof(*c.groups));
-    if (!wanted || !plan->tensor || !plan->balance || !c.role || !c.parent || !c.groups)
+    c.factor = q8_arena_array(graph->arena, n_tensors, sizeof(*c.factor));
+    if (!wanted || !plan->tensor || !plan->balance || !c.role || !c.parent || !c.groups ||
+        !c.factor)
         return q8_fail_nomem(err);
     for (int i = 0; i < graph->n_nodes; i++)
         if (!q8_shift_role_of(graph, graph->node[i], &c.role[i]))
             return q8_fail_nomem(err);
+    for (int t = 0; t < graph->n_tensors; t++)
+        c.factor[t] = graph->tensor[t].factor;
     make_groups(&c);
     choose_balances(&c, plan->balance);
     q8_quant_wanted(graph, wanted);
     for (int t = 0; t < graph->n_tensors; t++)
         if (wanted[t])
             group_of(&c, t)->wanted = true;
-    for (int t = 0; t < graph->n_tensors; t++)
+    q8_code code = Q8_OK;
+    for (int t = 0; t < graph->n_tensors && !code; t++)
         if (root(&c, t) == t)
-            choose_sign(&c, t);
+            code = choose_sign(&c, t, err);
     fill_plan(&c, wanted, plan, levels);
-    return Q8_OK;
+    return code;
 }

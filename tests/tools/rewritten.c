@@ -43,17 +43,19 @@ static q8_code rewrite(struct net *net, q8_err *err)
         .graph = net->before, .wanted = wanted, .opts = net->opts, .backend = Q8_BACKEND_CPU};
     q8_code code = q8_calibration_run(&calibration, &what, NULL, err);
     if (!code)
-        code = q8_equalise_graph(net->after, &calibration, &(q8_quant_opts){0}, err);
+        code = q8_equalise_graph(net->after, &calibration, NULL, &(q8_quant_opts){0}, NULL, err);
     if (!code)
-        code = q8_shift_choose(&plan, net->after, &calibration, levels, err);
+        code = q8_shift_choose(&plan, net->after, &calibration, NULL, levels, err);
     for (int t = 0; !code && t < net->before->n_tensors; t++) {
         levels[t] = levels[t] ? levels[t] : 128;
         all += wanted[t];
         equalised += wanted[t] && net->after->tensor[t].factor;
         shifted += wanted[t] && plan.tensor[t].sign != 0;
     }
-    const q8_choice_of choice = {
-        .graph = net->after, .stats = (const q8_stats *const *)calibration.stats, .levels = levels};
+    const q8_choice_of choice = {.graph = net->after,
+                                 .stats = (const q8_stats *const *)calibration.stats,
+                                 .levels = levels,
+                                 .method = Q8_METHOD_MSE};
     if (!code)
         code = q8_choose_thresholds(threshold, &choice, NULL, err);
     if (!code)

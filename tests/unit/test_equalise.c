@@ -83,7 +83,7 @@ static void calibrate(q8_calibration *cal, const q8_graph *graph, q8_arena *aren
 static void equalise(q8_graph *graph, q8_calibration *cal, const q8_quant_opts *opts)
 {
     q8_err err = {0};
-    if (q8_equalise_graph(graph, cal, opts, &err))
+    if (q8_equalise_graph(graph, cal, NULL, opts, NULL, &err))
         fail_msg("%s", err.text);
     for (int t = 0; t < graph->n_tensors; t++)
         for (int c = 0; graph->tensor[t].factor && c < graph->tensor[t].shape.dim[0]; c++) {

@@ -180,7 +180,7 @@ static struct shifted shift(const struct net *net)
     observe(net, &s.calibration);
     s.threshold = q8_arena_array(net->arena, n, sizeof(*s.threshold));
     s.levels = q8_arena_array(net->arena, n, sizeof(*s.levels));
-    assert_int_equal(q8_shift_choose(&plan, s.graph, &s.calibration, s.levels, &err), Q8_OK);
+    assert_int_equal(q8_shift_choose(&plan, s.graph, &s.calibration, NULL, s.levels, &err), Q8_OK);
     for (int t = 0; t < net->graph->n_tensors; t++)
         if (s.calibration.stats[t])
             s.threshold[t] = 0.9F * s.calibration.stats[t]->max;

@@ -1,4 +1,5 @@
 /* Exchanges among members of a team: sums, errors, and that nobody is left waiting. */
+#include "base/hash.h"
 #include "test_team_threads.h"
 
 static const int sizes[] = {1, 2, 3, 5, 8, 9};

@@ -2,7 +2,10 @@
  */
 #include "test_team_threads.h"
 
-#include "quant/moments.h"
+#include "ops/conv.h"
+#include "ops/rows.h"
+#include "quant/compensate.h"
+#include "quant/quant.h"
 
 #define EXAMPLES Q8_SOURCE_DIR "/examples/"
 
@@ -196,29 +199,72 @@ static void test_interrupt_of_one(void **state)
         assert_int_equal(member[i].code, Q8_EINTR);
 }
 
-/* --- moments ---------------------------------------------------------------------------------- */
+/* --- rounding --------------------------------------------------------------------------------- */
 
-enum { ROWS = 70, N = 90, STRIDE = 96 };
+/* Large enough that members share its outputs, which are no multiple of what is rounded at once. */
+enum { SIDE = 12, SAMPLES = 9, OUTPUTS = 210, INPUTS = 64, WEIGHTS = OUTPUTS * INPUTS * 9 };
 
-static void make_moments(struct member *m)
+static float any(uint32_t *seed)
 {
-    float(*out)[STRIDE * STRIDE] = m->user;
-    float *b = calloc(ROWS * STRIDE, sizeof(*b));
-    for (int i = 0; b && i < ROWS * N; i++)
-        b[i / N * STRIDE + i % N] = (float)(i * 7919 % 1013) / 97;
-    m->code = q8_moments(b, b, ROWS, N, out[m->team.rank], &m->env, &m->err);
-    free(b);
+    *seed = *seed * 1664525 + 1013904223;
+    return (float)(*seed >> 8) / (1 << 24) - 0.5f;
 }
 
-static void test_moments(void **state)
+static q8_node *large_layer(q8_graph *graph, float *weight)
+{
+    const q8_shape in = {3, {INPUTS, SIDE, SIDE}}, out = {3, {OUTPUTS, SIDE, SIDE}};
+    q8_node *node = q8_node_new(graph->arena, &q8_op_convolution, "large", 1, 1);
+    node->in[0] = q8_graph_add_tensor(graph, "in", &in);
+    node->out[0] = q8_graph_add_tensor(graph, "out", &out);
+    q8_conv_attr *a = node->attr;
+    a->num_output = OUTPUTS;
+    a->kernel_w = a->kernel_h = 3;
+    a->pad_left = a->pad_right = a->pad_top = a->pad_bottom = 1;
+    a->weight_data_size = WEIGHTS;
+    node->weight[0] = (q8_weight){weight, WEIGHTS};
+    return node;
+}
+
+static void round_large(struct member *m)
+{
+    signed char(*out)[WEIGHTS] = m->user;
+    static const float scale = 200;
+    uint32_t seed = 3;
+    q8_arena *arena = q8_arena_open();
+    q8_graph *graph = q8_graph_new(arena);
+    float *weight = malloc(WEIGHTS * sizeof(*weight));
+    float *x = malloc((size_t)SAMPLES * INPUTS * SIDE * SIDE * sizeof(*x));
+    for (int i = 0; i < WEIGHTS; i++)
+        weight[i] = any(&seed);
+    for (int i = 0; i < SAMPLES * INPUTS * SIDE * SIDE; i++)
+        x[i] = any(&seed);
+    q8_node *node = large_layer(graph, weight);
+    const q8_quant quant = {.weight_scales = &scale,
+                            .n_weight_scales = 1,
+                            .bottom_scale = 127,
+                            .weight_limit = 127,
+                            .sum_limit = Q8_INT32_SUM};
+    const q8_layer_inputs inputs = {.n = SAMPLES, .exact = x, .coded = x};
+    q8_buffers buffers = {0};
+    node->quant = &quant;
+    m->code = q8_compensate_rounding(graph, node, &inputs, &buffers, &m->env, &m->err);
+    if (!m->code && node->quant != &quant)
+        memcpy(out[m->team.rank], node->quant->weight, WEIGHTS);
+    q8_buffers_close(&buffers);
+    q8_arena_close(&arena);
+    free(weight);
+    free(x);
+}
+
+static void test_rounding(void **state)
 {
     (void)state;
     struct member member[MOST_MEMBERS];
-    static float alone[1][STRIDE * STRIDE], shared[5][STRIDE * STRIDE];
-    run_team(member, 1, make_moments, alone);
-    run_team(member, 5, make_moments, shared);
-    assert_true(alone[0][0] > 0);
-    for (int i = 0; i < 5; i++) {
+    static signed char alone[1][WEIGHTS], shared[3][WEIGHTS];
+    run_team(member, 1, round_large, alone);
+    run_team(member, 3, round_large, shared);
+    assert_int_not_equal(alone[0][0], 0);
+    for (int i = 0; i < 3; i++) {
         assert_int_equal(member[i].code, Q8_OK);
         assert_memory_equal(alone[0], shared[i], sizeof(alone[0]));
     }
@@ -231,7 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_strict, setup, teardown),
         cmocka_unit_test_setup_teardown(test_none_usable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_interrupt_of_one, setup, teardown),
-        cmocka_unit_test(test_moments),
+        cmocka_unit_test(test_rounding),
     };
     alarm(100); /* nobody may wait for ever */
     return cmocka_run_group_tests(tests, NULL, NULL);
