@@ -78,7 +78,7 @@ static void gather_picture(const struct block *b, int picture, const float *x, f
     x += (size_t)picture * q8_shape_count(l->in);
     out += (size_t)picture * (size_t)each * (size_t)b->stride;
     for (int k = 0; k < each; k++, out += b->stride) {
-        l->node->op->window(l->node, l->in, x, position(l, picture, k, each), b->group,
+        l->node->op->window(l->inputs->layer, l->in, x, position(l, picture, k, each), b->group,
                             whole ? out : row);
         if (!whole)
             memcpy(out, row + b->first, (size_t)b->n * sizeof(*out));

@@ -507,7 +507,7 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     float *coded;
     q8_code code = code_inputs(r, node, &coded);
     const q8_layer_inputs inputs = {
-        .n = r->n, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
+        .n = r->n, .layer = exact, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
     if (!code && r->opts->compensate) {
         code = q8_compensate_rounding(r->graph, node, &inputs, &r->buffers, r->threads, r->err);
         node->weight[1] = exact->weight[1];

@@ -138,7 +138,7 @@ static void check_layer(int inputs, int outputs, int kernel, int group)
     node->quant = &quant;
     const double error = layer_error(node, net.graph, x);
     q8_buffers buffers = {0};
-    const q8_layer_inputs sample = {.n = PICTURES, .exact = x, .coded = x};
+    const q8_layer_inputs sample = {.n = PICTURES, .layer = node, .exact = x, .coded = x};
     assert_int_equal(q8_compensate_rounding(net.graph, node, &sample, &buffers, 1, NULL), Q8_OK);
     const q8_quant *one = node->quant;
     assert_ptr_not_equal(one, &quant);
