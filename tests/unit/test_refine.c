@@ -11,6 +11,25 @@
 
 /* --- windows ---------------------------------------------------------------------------------- */
 
+static void check_sums(const q8_node *node, const q8_shape *in, const float *x, int groups, int n,
+                       size_t positions)
+{
+    const size_t all = (size_t)groups * (size_t)n;
+    double *sum = calloc(all, sizeof(*sum)), *right = calloc(all, sizeof(*right));
+    float *row = malloc((size_t)n * sizeof(*row));
+    for (int g = 0; g < groups; g++)
+        for (size_t at = 0; at < positions; at++) {
+            node->op->window(node, in, x, at, g, row);
+            for (int i = 0; i < n; i++)
+                right[g * n + i] += (double)row[i];
+        }
+    memset(sum, 0xff, all * sizeof(*sum));
+    node->op->window_sums(node, in, x, sum);
+    for (size_t i = 0; i < all; i++)
+        assert_true(fabs(sum[i] - right[i]) < 1e-4);
+    free(sum), free(right), free(row);
+}
+
 /* Every output is the product of its window and its weights. */
 static void check_window(const q8_node *node, const q8_graph *graph, uint32_t seed)
 {
@@ -43,6 +62,7 @@ static void check_window(const q8_node *node, const q8_graph *graph, uint32_t se
                 assert_true(fabs(sum - (double)y[(size_t)o * spatial + at]) < 1e-4);
             }
         }
+    check_sums(node, in, x, view.groups, n, spatial);
     free(x), free(y), free(row);
 }
 
