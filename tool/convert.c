@@ -50,6 +50,7 @@ static void set_up(struct conversion *c)
                                .n_images = o->n_images,
                                .limit = (size_t)o->limit,
                                .strict = o->strict,
+                               .fast = o->fast,
                                .preprocess = o->preprocess,
                                .checkpoint = stats_checkpoint(o, c->env->team),
                                .checkpoint_seconds = o->checkpoint};
@@ -208,6 +209,18 @@ static void print_layers(const q8_model *model, bool all)
     table_close(&table);
 }
 
+static void print_fast(const q8_fast_info *fast)
+{
+    char where[256];
+    q8_printable(fast->where ? fast->where : "", where, sizeof(where));
+    if (fast->used && fast->n_tensors == 0)
+        printf("calibrated in bf16; no picture was run in fp32 too\n");
+    else if (fast->used)
+        printf("bf16 against fp32 on %zu pictures: thresholds differ by %.2g %% (median), %.2g %% "
+               "at most, %s\n",
+               fast->pictures, 100 * fast->median, 100 * fast->largest, where);
+}
+
 static void print_summary(const struct conversion *c)
 {
     char before[32], after[32];
@@ -231,6 +244,8 @@ static void print_summary(const struct conversion *c)
     for (size_t i = 0; i < layers; i++)
         int8 += q8_model_layer(c->model, i).int8;
     print_layers(c->model, o->verbose);
+    const q8_fast_info fast = q8_model_fast(c->model);
+    print_fast(&fast);
     if (c->verified.used > 0)
         verify_print(&c->verified, o);
     printf(

@@ -147,6 +147,10 @@ static const struct row rows[] = {
      "default: every core; under mpirun each process's share of the cores it may use", NULL, 1,
      1024},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
+    {"fast", SWITCH, AT(fast), 0, "",
+     "convolutions in bf16 while calibrating, on CPUs that have it; tells what that changed in the "
+     "thresholds",
+     NULL, 0, 0},
     {"progress", CHOICE, AT(progress), 0, "auto|always|never",
      "progress bar (default auto: on a terminal)", progresses, 0, 0},
     {"quiet", SWITCH, AT(quiet), 0, "", "print errors and warnings only", NULL, 0, 0},
@@ -439,6 +443,9 @@ static bool check(struct options *o)
                            "without --table and --compat");
     if (o->keep_float && o->precision != Q8_INT8)
         return usage_error("--keep_float is for --precision int8");
+    if (o->fast && (o->precision != Q8_INT8 || o->table || o->compat || o->n_stats || o->stats_out))
+        return usage_error("--fast is for --precision int8, without --table, --compat, --stats and "
+                           "--stats_out");
     if (o->gpu)
         return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
     return true;

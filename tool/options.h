@@ -37,7 +37,7 @@ struct options {
     float max_kl, min_cosine, min_agreement; /* 0: not given; the last in per cent */
     int pixel, resize;
     int progress; /* enum progress_mode */
-    bool strict, quiet, verbose, help, version;
+    bool strict, fast, quiet, verbose, help, version;
 };
 
 /**

@@ -165,6 +165,11 @@ typedef struct q8_calib_opts {
     size_t n_images;
     size_t limit; /**< at most so many samples, evenly spaced over the sorted list; 0: all */
     bool strict;  /**< an unreadable picture is an error, not a counted warning */
+    /** q8_calibrate() may round inputs and weights of convolutions to bf16, which processors with
+     *  AMX or AVX512-BF16 are faster at (on others a note says so and nothing changes);
+     *  q8_model_fast() tells what that did. Not with `checkpoint`, nor for `compat` or statistics
+     * files later. */
+    bool fast;
     q8_preprocess preprocess;
     /**
      * A file in which q8_calibrate() keeps what it has done so far: written about every
@@ -274,6 +279,25 @@ typedef struct q8_layer_info {
     const char *reason; /**< why it stays float; "" when it is int8 */
     float threshold;    /**< of the input, 0 when float */
 } q8_layer_info;
+
+/** Thresholds of one tensor that layers with weights read, both over the same pictures. */
+typedef struct q8_fast_tensor {
+    const char *name; /**< owned by the model */
+    float fp32, bf16; /**< by the method in use, as the float network has the tensor; above 0 */
+} q8_fast_tensor;
+
+/** What bf16 changed in calibration: some of the pictures were run both ways. */
+typedef struct q8_fast_info {
+    bool used;                    /**< convolutions were in bf16 */
+    size_t pictures;              /**< run both ways; 0: none, and nothing below is set */
+    const q8_fast_tensor *tensor; /**< owned by the model, until the next q8_quantize() */
+    size_t n_tensors;
+    double median, largest; /**< over the tensors, of |bf16 - fp32| / fp32 */
+    const char *where;      /**< the tensor with the largest; "" without tensors */
+} q8_fast_info;
+
+/** Of the latest q8_calibrate() with `fast` and q8_quantize(). */
+Q8_API q8_fast_info q8_model_fast(const q8_model *model);
 
 /** Chooses scales, makes int8 weights and corrects biases for them, all beside the float model.
  * Needs q8_calibrate() before it. May be called again with other options. */

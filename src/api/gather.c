@@ -218,6 +218,14 @@ static void find_readers(q8_report_tensor *t, const q8_model *model, int id)
     }
 }
 
+static const q8_fast_tensor *find_fast(const q8_fast_info *fast, const char *name)
+{
+    for (size_t i = 0; i < fast->n_tensors; i++)
+        if (strcmp(fast->tensor[i].name, name) == 0)
+            return &fast->tensor[i];
+    return NULL;
+}
+
 q8_code q8_gather_tensors(q8_report_data *data, const q8_model *model, q8_arena *arena, q8_err *err)
 {
     const q8_graph *graph = model->int8;
@@ -227,6 +235,7 @@ q8_code q8_gather_tensors(q8_report_data *data, const q8_model *model, q8_arena 
     if (!wanted || !data->tensor)
         return q8_fail_nomem(err);
     q8_quant_wanted(graph, wanted);
+    data->fast = model->fast.info.used ? &model->fast.info : NULL;
     for (int id = 0; id < graph->n_tensors; id++) {
         if (!wanted[id])
             continue;
@@ -234,6 +243,7 @@ q8_code q8_gather_tensors(q8_report_data *data, const q8_model *model, q8_arena 
         t->name = graph->tensor[id].name;
         t->shape = shape_of(&graph->tensor[id], arena);
         t->reader = "";
+        t->fast = data->fast ? find_fast(data->fast, t->name) : NULL;
         find_readers(t, model, id);
         const q8_code code = t->shape ? gather_tensor(t, model, id, err) : q8_fail_nomem(err);
         if (code)

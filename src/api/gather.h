@@ -8,7 +8,7 @@
 /** Fills `layer`, by node of the int8 network. */
 q8_code q8_gather_layers(q8_report_data *data, const q8_model *model,
                          const q8_verify_result *verified, q8_arena *arena, q8_err *err);
-/** Fills `tensor`. */
+/** Fills `tensor` and `fast`. */
 q8_code q8_gather_tensors(q8_report_data *data, const q8_model *model, q8_arena *arena,
                           q8_err *err);
 /** Fills `picture` and `channel` from some of the pictures; none where the first input is no

@@ -53,6 +53,18 @@ static void put_layer(q8_json *json, const q8_report_layer *layer)
     q8_json_close(json, '}');
 }
 
+static void put_fast(q8_json *json, const q8_fast_info *fast)
+{
+    q8_json_open_line(json, "bf16", '{');
+    q8_json_integer(json, "pictures", fast->pictures);
+    if (fast->pictures) {
+        q8_json_float(json, "threshold_difference_median", (float)fast->median);
+        q8_json_float(json, "threshold_difference_max", (float)fast->largest);
+        q8_json_text(json, "at", fast->where);
+    }
+    q8_json_close(json, '}');
+}
+
 /* What int8 layers read. */
 static void put_tensor(q8_json *json, const q8_report_tensor *t)
 {
@@ -72,6 +84,10 @@ static void put_tensor(q8_json *json, const q8_report_tensor *t)
     q8_json_integer(json, "channels", t->channels);
     q8_json_integer(json, "equalised", t->equalised);
     q8_json_float(json, "factor_max", (float)t->factor_max);
+    if (t->fast) {
+        q8_json_float(json, "threshold_fp32", t->fast->fp32);
+        q8_json_float(json, "threshold_bf16", t->fast->bf16);
+    }
     q8_json_close(json, '}');
 }
 
@@ -135,6 +151,8 @@ static void put_model(q8_json *json, const q8_report_data *data, const q8_reach_
     q8_json_text(json, "version", q8_version());
     if (data->calibrated)
         put_calibration(json, data->calibrated);
+    if (data->fast)
+        put_fast(json, data->fast);
     q8_json_open(json, "layers", '[');
     for (size_t i = 0; i < data->n_layers; i++)
         if (data->layer[i].linear)

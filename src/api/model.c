@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/fast.h"
 #include "api/given.h"
 #include "api/keep.h"
 #include "api/model.h"
@@ -57,6 +58,7 @@ void q8_model_forget(q8_model *model)
 {
     q8_calibration_free(&model->calibration);
     q8_origin_free(&model->origin);
+    q8_fast_forget(&model->fast);
     model->calibrated = false;
 }
 
@@ -79,7 +81,7 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
         return q8_fail_nomem(err);
     q8_quant_wanted(model->graph, wanted);
     q8_model_forget(model);
-    const q8_calibration_of what = {
+    q8_calibration_of what = {
         .graph = model->graph,
         .wanted = wanted,
         .opts = opts,
@@ -87,8 +89,12 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
         .backend = Q8_BACKEND_CPU,
         .origin = &model->origin,
     };
-    return opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
-                            : q8_calibration_run(&model->calibration, &what, env, err);
+    q8_code code = q8_fast_begin(&what, env, err);
+    if (!code)
+        code = opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
+                                : q8_calibration_run(&model->calibration, &what, env, err);
+    return code || what.backend != Q8_BACKEND_CPU_BF16 ? code
+                                                       : q8_fast_calibrate(model, &what, env, err);
 }
 
 q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,
@@ -249,6 +255,9 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
 {
     if (!model->calibrated && !opts->table)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been calibrated");
+    if (opts->compat && model->fast.info.used)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                       "the older tools' thresholds need a calibration in fp32");
     model->int8 = NULL;
     model->rewritten = NULL;
     q8_arena_close(&model->int8_arena);
@@ -276,6 +285,8 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
         code = forget_unread(&working, graph, err);
     if (!code && !is_given)
         code = quantize(model, &working, graph, opts, env, err);
+    if (!code && !is_given)
+        code = q8_fast_compare(model, graph, opts->method, env, err);
     if (!code && !opts->no_requantise)
         code = q8_requantize_graph(graph, err);
     q8_calibration_free(&working);

@@ -5,6 +5,12 @@
 #include "caffe/net.h"
 #include "calib/calibrate.h"
 
+/** Of calibration in bf16. */
+typedef struct q8_fast {
+    q8_calibration bf16, fp32; /**< of the same few pictures */
+    q8_fast_info info;
+} q8_fast;
+
 struct q8_model {
     q8_arena *arena;
     q8_graph *unsplit; /**< float, as it is written in fp32 and fp16 */
@@ -18,6 +24,7 @@ struct q8_model {
     q8_caffe_transform transform;
     q8_calibration calibration; /**< holds nothing where no layer can run in int8 */
     q8_origin origin;           /**< of `calibration` */
+    q8_fast fast;               /**< holds nothing where calibration was in fp32 */
     bool calibrated;
     float *threshold; /**< by tensor of `int8` */
 };

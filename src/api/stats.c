@@ -88,6 +88,9 @@ q8_code q8_stats_bytes(const q8_model *model, q8_buf *bytes, q8_err *err)
     q8_stats_subject subject;
     if (!model->calibrated)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has no statistics to be written");
+    if (model->fast.info.used)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                       "a file of statistics does not tell bf16 from fp32: calibrate without fast");
     q8_arena *arena = q8_arena_open();
     q8_code code = arena ? q8_stats_describe(&subject, model, arena, err) : q8_fail_nomem(err);
     if (!code)

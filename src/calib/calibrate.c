@@ -234,8 +234,9 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         code = q8_origin_of_samples(what->origin, job->samples, err);
     if (!code && job->checkpoint)
         code = open_checkpoint(job, what->opts->strict, env, err);
+    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
     const q8_exec_opts exec = {.backend = what->backend,
-                               .batch = q8_calibration_batch(what->graph),
+                               .batch = one ? 1 : q8_calibration_batch(what->graph),
                                .wanted = what->wanted};
     return code ? code : q8_exec_open(&job->exec, job->graph, &exec, err);
 }

@@ -69,24 +69,32 @@ static size_t pixel_step(const q8_shape *shape, size_t spatial)
 }
 
 /* Where a view's samples come from and go to: block of channels after block, in each pixel after
- * pixel. */
+ * pixel. Where a pixel's channels lie together they are blocks side by side. */
 struct form {
     size_t blocks, pixels, block;
-    size_t first, step; /* of the pixels */
-    size_t spatial;
+    size_t first, step;         /* of the pixels */
+    size_t picture, next_block; /* floats from one to the next */
+    size_t pixel;
+    size_t last; /* channels of the last block that are there to be read */
 };
 
 static struct form form_of(const q8_view *view)
 {
-    const size_t spatial = q8_shape_spatial(&view->shape), block = (size_t)view->block;
-    const size_t step = pixel_step(&view->shape, spatial);
+    const size_t spatial = q8_shape_spatial(&view->shape), channels = (size_t)view->shape.dim[0];
+    const size_t step = pixel_step(&view->shape, spatial), pixel = (size_t)view->block;
+    const bool together = pixel == channels && channels > Q8_CHANNEL_LANES;
+    const size_t block = together ? Q8_CHANNEL_LANES : pixel;
+    const size_t blocks = (channels + block - 1) / block;
     return (struct form){
-        .blocks = ((size_t)view->shape.dim[0] + block - 1) / block,
+        .blocks = blocks,
         .pixels = spatial < Q8_CHANNEL_PIXELS ? spatial : Q8_CHANNEL_PIXELS,
         .block = block,
         .first = step / 2,
         .step = step,
-        .spatial = spatial,
+        .picture = together ? channels * spatial : blocks * block * spatial,
+        .next_block = together ? block : block * spatial,
+        .pixel = pixel,
+        .last = together ? channels - (blocks - 1) * block : block,
     };
 }
 
@@ -99,11 +107,14 @@ static size_t block_samples(const struct form *f)
 static void sample_block(const q8_view *view, int picture, size_t block, const struct form *f,
                          uint16_t *out)
 {
-    const float *plane = view->data + ((size_t)picture * f->blocks + block) * f->block * f->spatial;
+    const float *plane = view->data + (size_t)picture * f->picture + block * f->next_block;
+    const size_t lanes = block + 1 < f->blocks ? f->block : f->last;
     for (size_t p = 0; p < f->pixels; p++, out += f->block) {
-        const float *x = plane + (f->first + p * f->step) * f->block;
-        for (size_t lane = 0; lane < f->block; lane++)
+        const float *x = plane + (f->first + p * f->step) * f->pixel;
+        for (size_t lane = 0; lane < lanes; lane++)
             out[lane] = (uint16_t)step_of(x[lane]);
+        for (size_t lane = lanes; lane < f->block; lane++)
+            out[lane] = 0;
     }
 }
 

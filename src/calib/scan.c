@@ -86,36 +86,60 @@ void q8_scan_values_plain(q8_scan *scan, const float *x, size_t n, float scale, 
     add_bins(scan, x, n, scale, bin);
 }
 
-#ifdef Q8_SIMD_X86
-/* Zeros, half of all values after a ReLU, are squeezed out in registers. */
-__attribute__((target("avx512f"))) static void scan_avx512(q8_scan *scan, const float *x, size_t n,
-                                                           float scale, int32_t *bin)
+void q8_scan_rows_plain(q8_scan *scan, const float *x, size_t rows, size_t step, int lanes,
+                        float scale, int32_t *bin)
 {
-    const __m512 factor = _mm512_set1_ps(scale), zero = _mm512_setzero_ps();
-    const __m512i no_sign = _mm512_set1_epi32(INT32_MAX);
-    __m512i lo = _mm512_set1_epi32(INT32_MAX), hi = _mm512_set1_epi32(INT32_MIN);
-    __m512 sum = zero;
-    size_t count = 0, i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        const __m512 v = _mm512_loadu_ps(x + i);
-        const __m512i bits = _mm512_castps_si512(v);
-        const __m512i key =
-            _mm512_xor_si512(bits, _mm512_and_si512(_mm512_srai_epi32(bits, 31), no_sign));
-        lo = _mm512_min_epi32(lo, key);
-        hi = _mm512_max_epi32(hi, key);
-        sum = _mm512_add_ps(sum, v);
-        const __m512i at = _mm512_cvttps_epi32(_mm512_mul_ps(_mm512_abs_ps(v), factor));
-        const __mmask16 some = _mm512_cmp_ps_mask(v, zero, _CMP_NEQ_UQ);
-        /* Whole registers: storing only some lanes is slow on some processors. */
-        _mm512_storeu_si512(bin + count, _mm512_maskz_compress_epi32(some, at));
-        count += (size_t)__builtin_popcount(some);
+    start(scan);
+    for (size_t row = 0; row < rows; row++) {
+        add_row(scan, x + row * step, lanes);
+        add_bins(scan, x + row * step, (size_t)lanes, scale, bin);
     }
-    _mm512_storeu_si512(scan->lo, lo);
-    _mm512_storeu_si512(scan->hi, hi);
-    _mm512_storeu_ps(scan->sum, sum);
-    scan->n_bins = count;
-    add_row(scan, x + i, (int)(n - i));
-    add_bins(scan, x + i, n - i, scale, bin);
+}
+
+#ifdef Q8_SIMD_X86
+/* Where a scan has come to. */
+struct vectors {
+    __m512i lo, hi;
+    __m512 sum;
+    size_t n_bins;
+};
+
+/* Zeros, half of all values after a ReLU, are squeezed out in registers. */
+__attribute__((target("avx512f"), always_inline)) static inline void
+add_vector(struct vectors *v, const float *x, __mmask16 lanes, __m512 factor, int32_t *bin)
+{
+    const __m512 value = _mm512_maskz_loadu_ps(lanes, x);
+    const __m512i bits = _mm512_castps_si512(value);
+    const __m512i no_sign = _mm512_set1_epi32(INT32_MAX);
+    const __m512i key =
+        _mm512_xor_si512(bits, _mm512_and_si512(_mm512_srai_epi32(bits, 31), no_sign));
+    v->lo = _mm512_mask_min_epi32(v->lo, lanes, v->lo, key);
+    v->hi = _mm512_mask_max_epi32(v->hi, lanes, v->hi, key);
+    v->sum = _mm512_add_ps(v->sum, value);
+    const __m512i at = _mm512_cvttps_epi32(_mm512_mul_ps(_mm512_abs_ps(value), factor));
+    const __mmask16 some = _mm512_cmp_ps_mask(value, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+    /* Whole registers: storing only some lanes is slow on some processors. */
+    _mm512_storeu_si512(bin + v->n_bins, _mm512_maskz_compress_epi32(some, at));
+    v->n_bins += (size_t)__builtin_popcount(some);
+}
+
+/* Rows, and then a shorter one of `last`, which may be 0. */
+__attribute__((target("avx512f"))) static void scan_avx512(q8_scan *scan, const float *x,
+                                                           size_t rows, size_t step, int lanes,
+                                                           int last, float scale, int32_t *bin)
+{
+    const __m512 factor = _mm512_set1_ps(scale);
+    const __mmask16 mask = (__mmask16)((1U << lanes) - 1);
+    struct vectors v = {_mm512_set1_epi32(q8_no_extent.lo), _mm512_set1_epi32(q8_no_extent.hi),
+                        _mm512_setzero_ps(), 0};
+    for (size_t row = 0; row < rows; row++)
+        add_vector(&v, x + row * step, mask, factor, bin);
+    if (last > 0)
+        add_vector(&v, x + rows * step, (__mmask16)((1U << last) - 1), factor, bin);
+    _mm512_storeu_si512(scan->lo, v.lo);
+    _mm512_storeu_si512(scan->hi, v.hi);
+    _mm512_storeu_ps(scan->sum, v.sum);
+    scan->n_bins = v.n_bins;
 }
 #endif
 
@@ -123,9 +147,21 @@ void q8_scan_values(q8_scan *scan, const float *x, size_t n, float scale, int32_
 {
 #ifdef Q8_SIMD_X86
     if (__builtin_cpu_supports("avx512f")) {
-        scan_avx512(scan, x, n, scale, bin);
+        scan_avx512(scan, x, n / LANES, LANES, LANES, (int)(n % LANES), scale, bin);
         return;
     }
 #endif
     q8_scan_values_plain(scan, x, n, scale, bin);
+}
+
+void q8_scan_rows(q8_scan *scan, const float *x, size_t rows, size_t step, int lanes, float scale,
+                  int32_t *bin)
+{
+#ifdef Q8_SIMD_X86
+    if (__builtin_cpu_supports("avx512f")) {
+        scan_avx512(scan, x, rows, step, lanes, 0, scale, bin);
+        return;
+    }
+#endif
+    q8_scan_rows_plain(scan, x, rows, step, lanes, scale, bin);
 }

@@ -42,7 +42,16 @@ typedef struct q8_scan {
  *   without a meaning where a value is not finite or too large for an int32_t
  */
 void q8_scan_values(q8_scan *scan, const float *x, size_t n, float scale, int32_t *bin);
-/** The same in plain C, to be compared with. */
+/**
+ * The same of values in rows: lane i's are the i-th of each.
+ * @param step floats from a row to the next
+ * @param lanes values in a row, at most ::Q8_SCAN_LANES; in all at most ::Q8_SCAN_RUN
+ */
+void q8_scan_rows(q8_scan *scan, const float *x, size_t rows, size_t step, int lanes, float scale,
+                  int32_t *bin);
+/** The same two in plain C, to be compared with. */
 void q8_scan_values_plain(q8_scan *scan, const float *x, size_t n, float scale, int32_t *bin);
+void q8_scan_rows_plain(q8_scan *scan, const float *x, size_t rows, size_t step, int lanes,
+                        float scale, int32_t *bin);
 
 #endif

@@ -21,6 +21,7 @@ struct run {
     size_t each;       /* values of a channel */
     size_t start_step; /* from a channel's first value to the next channel's */
     size_t step;       /* from a channel's value to its next */
+    bool rows;         /* a row of channels every `step`, other channels between them */
 };
 
 static void add_sum(q8_fixed_sum *into, double sum)
@@ -45,11 +46,19 @@ static bool is_interleaved(const struct run *r)
     return r->step > 1 && Q8_SCAN_LANES % r->step == 0;
 }
 
+static void scan_run(const struct run *r, q8_scan *scan, float scale, int32_t *bin)
+{
+    if (r->rows)
+        q8_scan_rows(scan, r->x, r->each, r->step, r->channels, scale, bin);
+    else
+        q8_scan_values(scan, r->x, r->n, scale, bin);
+}
+
 /* A value of each channel in turn: lanes are channels. */
 static void look_at_block(const struct run *r, float scale, struct found *f)
 {
     q8_scan scan;
-    q8_scan_values(&scan, r->x, r->n, scale, f->bin);
+    scan_run(r, &scan, scale, f->bin);
     for (size_t i = 0; i < Q8_SCAN_LANES; i++)
         if (i % r->step < (size_t)r->channels) {
             q8_extent_widen(&f->extent[i % r->step], (q8_extent){scan.lo[i], scan.hi[i]});
@@ -92,7 +101,7 @@ static void look(const struct run *r, float scale, struct found *f)
         f->extent[c] = q8_no_extent;
         f->sum[c] = 0;
     }
-    if (is_interleaved(r))
+    if (r->rows || is_interleaved(r))
         look_at_block(r, scale, f);
     else if (r->step == 1 && r->each >= Q8_SCAN_LANES)
         for (int c = 0; c < r->channels; c++)
@@ -192,21 +201,21 @@ static void add_run(q8_stats *stats, q8_binner *binner, const struct run *r, str
 {
     struct found f;
     uint32_t absmax;
-    const float *x = r->x;
     float usable[Q8_SCAN_RUN];
+    q8_scan scan;
     const size_t all = (size_t)r->channels * r->each;
     size_t n = all;
     look(r, q8_hist_scale(&stats->hist), &f);
     const bool as_is = add_to_total(total, r, &f, &absmax) && n == r->n;
+    const bool wider = q8_binner_fit(binner, absmax);
     if (!as_is) {
         n = copy_usable(r, usable);
-        x = usable;
+        q8_scan_values(&scan, usable, n, q8_hist_scale(&stats->hist), f.bin);
+    } else if (wider) {
+        scan_run(r, &scan, q8_hist_scale(&stats->hist), f.bin);
     }
-    if (q8_binner_fit(binner, absmax) || !as_is) {
-        q8_scan scan;
-        q8_scan_values(&scan, x, n, q8_hist_scale(&stats->hist), f.bin);
+    if (!as_is || wider)
         f.n_bins = scan.n_bins;
-    }
     stats->count += all;
     stats->hist.not_finite += all - n;
     stats->hist.zeros += n - f.n_bins;
@@ -233,6 +242,31 @@ static void add_planes(q8_stats *stats, q8_binner *binner, const float *x, size_
                                   .each = each,
                                   .start_step = spatial,
                                   .step = 1};
+            add_run(stats, binner, &r, &total);
+        }
+        note_total(stats, &total, c, channels);
+    }
+}
+
+/* One picture, pixel after pixel: some channels of many pixels at a time, as a register holds. */
+static void add_pixels(q8_stats *stats, q8_binner *binner, const float *x, size_t spatial)
+{
+    const size_t piece = Q8_SCAN_RUN / Q8_SCAN_LANES;
+    for (int c = 0; c < stats->channels; c += Q8_SCAN_LANES) {
+        const int left = stats->channels - c,
+                  channels = left < Q8_SCAN_LANES ? left : Q8_SCAN_LANES;
+        struct total total;
+        start_total(&total, channels);
+        for (size_t at = 0; at < spatial; at += piece) {
+            const size_t each = spatial - at < piece ? spatial - at : piece;
+            const struct run r = {.x = x + at * (size_t)stats->channels + c,
+                                  .n = (size_t)channels * each,
+                                  .first = c,
+                                  .channels = channels,
+                                  .each = each,
+                                  .start_step = 1,
+                                  .step = (size_t)stats->channels,
+                                  .rows = true};
             add_run(stats, binner, &r, &total);
         }
         note_total(stats, &total, c, channels);
@@ -323,6 +357,8 @@ static void add_values(q8_stats *stats, const q8_view *view)
         const float *x = view->data + (size_t)i * padded * spatial;
         if (view->block == 1)
             add_planes(stats, &binner, x, spatial);
+        else if (view->block == stats->channels)
+            add_pixels(stats, &binner, x, spatial);
         else
             add_blocks(stats, &binner, x, spatial, view->block);
     }

@@ -24,5 +24,7 @@ typedef struct q8_backend {
 
 extern const q8_backend q8_backend_plain; /**< supports everything */
 extern const q8_backend q8_backend_onednn;
+/** Convolutions with inputs and weights in bf16, where this processor is faster at that. */
+extern const q8_backend q8_backend_bf16;
 
 #endif

@@ -48,6 +48,14 @@ static void copy_channels(float *dst, int first, const float *src, int channels,
     }
 }
 
+/* The same where a pixel's channels lie together. */
+static void copy_pixels(float *dst, size_t dst_channels, const float *src, size_t channels,
+                        size_t area)
+{
+    for (size_t p = 0; p < area; p++)
+        memcpy(dst + p * dst_channels, src + p * channels, channels * sizeof(*dst));
+}
+
 static q8_code run_concat(const q8_kernel *base, const float *const *in, float *const *out,
                           void *scratch, q8_err *err)
 {
@@ -56,14 +64,20 @@ static q8_code run_concat(const q8_kernel *base, const float *const *in, float *
     const struct kernel *k = (const struct kernel *)base;
     const size_t area = q8_shape_spatial(k->out_shape);
     const size_t count = q8_layout_count(k->out_shape, k->block);
-    const size_t last = area * (size_t)k->block; /* the last block may have padding channels */
+    const int channels = k->out_shape->dim[0];
+    const bool pixels = k->block == Q8_CHANNELS_LAST;
+    /* The last block may have padding channels. */
+    const size_t last = pixels ? 0 : area * (size_t)k->block;
     for (size_t n = 0; n < (size_t)k->batch; n++) {
         float *dst = out[0] + n * count;
         memset(dst + count - last, 0, last * sizeof(*dst));
         for (int i = 0, first = 0; i < k->node->n_in; i++) {
             const q8_shape *shape = &k->graph->tensor[k->node->in[i]].shape;
-            copy_channels(dst, first, in[i] + n * q8_layout_count(shape, k->block), shape->dim[0],
-                          area, k->block);
+            const float *src = in[i] + n * q8_layout_count(shape, k->block);
+            if (pixels)
+                copy_pixels(dst + first, (size_t)channels, src, (size_t)shape->dim[0], area);
+            else
+                copy_channels(dst, first, src, shape->dim[0], area, k->block);
             first += shape->dim[0];
         }
     }
@@ -137,39 +151,44 @@ static q8_code start_eltwise(struct kernel *k, bool *fits, q8_err *err)
 /* --- channel by channel ----------------------------------------------------------------------- */
 
 /* One channel (block 1) or one block of channels, with its values of a and b. */
-typedef void (*plane_fn)(float *y, const float *x, size_t area, const float *a, const float *b);
+typedef void (*plane_fn)(float *y, const float *x, size_t area, size_t block, const float *a,
+                         const float *b);
 
-#define PLANE(name, block, expression)                                                             \
-    static void name(float *y, const float *x, size_t area, const float *a, const float *b)        \
+#define PLANE(name, lanes, expression)                                                             \
+    static void name(float *y, const float *x, size_t area, size_t block, const float *a,          \
+                     const float *b)                                                               \
     {                                                                                              \
         (void)b;                                                                                   \
-        for (size_t p = 0; p < area * (block); p += (block))                                       \
-            for (size_t l = 0; l < (block); l++)                                                   \
+        (void)block;                                                                               \
+        for (size_t p = 0; p < area * (lanes); p += (lanes))                                       \
+            for (size_t l = 0; l < (lanes); l++)                                                   \
                 y[p + l] = (expression);                                                           \
     }
 
 PLANE(affine_1, 1, x[p + l] * a[l] + b[l])
 PLANE(affine_8, 8, x[p + l] * a[l] + b[l])
 PLANE(affine_16, 16, x[p + l] * a[l] + b[l])
+PLANE(affine_all, block, x[p + l] * a[l] + b[l])
 PLANE(prelu_1, 1, x[p + l] < 0 ? x[p + l] * a[l] : x[p + l])
 PLANE(prelu_8, 8, x[p + l] < 0 ? x[p + l] * a[l] : x[p + l])
 PLANE(prelu_16, 16, x[p + l] < 0 ? x[p + l] * a[l] : x[p + l])
+PLANE(prelu_all, block, x[p + l] < 0 ? x[p + l] * a[l] : x[p + l])
 
 static void for_each_plane(const struct kernel *k, const float *x, float *y,
                            const plane_fn fn[Q8_N_BLOCKS])
 {
     const int block = q8_layout_block(k->out_shape, k->block);
-    const plane_fn plane = fn[q8_block_index(block)];
+    const plane_fn plane = fn[q8_block_index(q8_layout_asked(k->out_shape, k->block))];
     const size_t area = q8_shape_spatial(k->out_shape), step = area * (size_t)block;
     for (int n = 0; n < k->batch; n++)
         for (int c = 0; c < k->out_shape->dim[0]; c += block, x += step, y += step)
-            plane(y, x, area, k->a + c, k->b + c);
+            plane(y, x, area, (size_t)block, k->a + c, k->b + c);
 }
 
 static q8_code run_affine(const q8_kernel *base, const float *const *in, float *const *out,
                           void *scratch, q8_err *err)
 {
-    static const plane_fn affine[Q8_N_BLOCKS] = {affine_1, affine_8, affine_16};
+    static const plane_fn affine[Q8_N_BLOCKS] = {affine_1, affine_8, affine_16, affine_all};
     (void)scratch;
     (void)err;
     for_each_plane((const struct kernel *)base, in[0], out[0], affine);
@@ -179,7 +198,7 @@ static q8_code run_affine(const q8_kernel *base, const float *const *in, float *
 static q8_code run_prelu(const q8_kernel *base, const float *const *in, float *const *out,
                          void *scratch, q8_err *err)
 {
-    static const plane_fn prelu[Q8_N_BLOCKS] = {prelu_1, prelu_8, prelu_16};
+    static const plane_fn prelu[Q8_N_BLOCKS] = {prelu_1, prelu_8, prelu_16, prelu_all};
     (void)scratch;
     (void)err;
     for_each_plane((const struct kernel *)base, in[0], out[0], prelu);
@@ -240,7 +259,7 @@ static q8_code run_int8(const q8_kernel *base, const float *const *in, float *co
 static q8_code start_int8(struct kernel *k, bool *fits, q8_err *err)
 {
     (void)err;
-    *fits = true;
+    *fits = k->block != Q8_CHANNELS_LAST;
     k->base.run = run_int8;
     return Q8_OK;
 }
@@ -265,7 +284,7 @@ static start_fn find_start(const q8_node *node)
 }
 
 /* Converting a plain input to blocks is no worse than the other way round, and what follows is most
- * likely to want blocks. */
+ * likely to want blocks; all the channels in one, where another input has them so. */
 static int common_block(const int *in_block, int n)
 {
     int block = 1;

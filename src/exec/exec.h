@@ -10,8 +10,9 @@
 
 #include "graph/graph.h"
 
-/** How a backend keeps a tensor: NCHW, or channels in blocks of `block` (nChw16c when 16), the last
- *  block padded with zeros. Only tensors of rank 3 are ever blocked. */
+/** How a backend keeps a tensor: NCHW, or channels in blocks of `block` (nChw16c when 16, NHWC when
+ *  as many as there are), the last block padded with zeros. Only tensors of rank 3 are ever
+ *  blocked. */
 typedef struct q8_view {
     const float *data;
     int batch;      /**< pictures that count; the slab may hold more */
@@ -25,6 +26,9 @@ typedef struct q8_run q8_run;
 typedef enum q8_backend_kind {
     Q8_BACKEND_PLAIN, /**< the oracle */
     Q8_BACKEND_CPU,   /**< oneDNN, plain C where it has no such layer */
+    /** The same, with inputs and weights of convolutions rounded to bf16 where that is faster;
+     *  tensors stay fp32, as do other layers. */
+    Q8_BACKEND_CPU_BF16,
 } q8_backend_kind;
 
 typedef struct q8_exec_opts {
@@ -34,6 +38,9 @@ typedef struct q8_exec_opts {
                            not run. NULL: the network's outputs */
 } q8_exec_opts;
 
+/** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */
+bool q8_exec_has_bf16(void);
+
 /** The graph must outlive the plan and not change. */
 q8_code q8_exec_open(q8_exec **exec, const q8_graph *graph, const q8_exec_opts *opts, q8_err *err);
 void q8_exec_close(q8_exec **exec);
@@ -41,8 +48,8 @@ void q8_exec_close(q8_exec **exec);
 int q8_exec_batch(const q8_exec *exec);
 /** Bytes of activations one run holds. */
 size_t q8_exec_slab_bytes(const q8_exec *exec);
-/** Name of the backend that runs node `index`: "onednn", "plain", or "" if it does not run: not
- *  needed, an Input, or an identity, whose output is its input under another name. */
+/** Name of the backend that runs node `index`: "bf16", "onednn", "plain", or "" if it does not run:
+ * not needed, an Input, or an identity, whose output is its input under another name. */
 const char *q8_exec_node_backend(const q8_exec *exec, int index);
 
 q8_code q8_run_open(q8_run **run, const q8_exec *exec, q8_err *err);

@@ -5,12 +5,18 @@
 
 int q8_block_index(int block)
 {
-    return block == 1 ? 0 : block == 8 ? 1 : block == 16 ? 2 : -1;
+    return block == 1 ? 0 : block == 8 ? 1 : block == 16 ? 2 : block == Q8_CHANNELS_LAST ? 3 : -1;
+}
+
+int q8_layout_asked(const q8_shape *shape, int block)
+{
+    return shape->rank == 3 ? block : 1;
 }
 
 int q8_layout_block(const q8_shape *shape, int block)
 {
-    return shape->rank == 3 ? block : 1;
+    block = q8_layout_asked(shape, block);
+    return block == Q8_CHANNELS_LAST ? shape->dim[0] : block;
 }
 
 bool q8_layout_same(const q8_shape *shape, int a, int b)
@@ -35,63 +41,63 @@ size_t q8_layout_count(const q8_shape *shape, int block)
     return count;
 }
 
-/* `lanes` planes of src (of `area` elements each) become one block of dst. With a constant `block`
- * the inner loops unroll: one side moves in order, the other along `block` streams that all stay in
- * the first-level cache. */
-static inline void pack(const float *restrict src, float *restrict dst, size_t area, int lanes,
-                        int block)
+/* Where some neighbouring channels of a picture lie. */
+struct lanes {
+    size_t first;          /* the first channel's first pixel */
+    size_t channel, pixel; /* from a channel, or a pixel, to the next */
+};
+
+static struct lanes find_lanes(const q8_shape *shape, int block, int channel)
 {
-    if (lanes == block) {
-        for (size_t p = 0; p < area; p++)
-            for (int l = 0; l < block; l++)
-                dst[p * (size_t)block + (size_t)l] = src[(size_t)l * area + p];
-        return;
-    }
-    memset(dst, 0, area * (size_t)block * sizeof(*dst));
+    const size_t area = q8_shape_spatial(shape), b = (size_t)block, c = (size_t)channel;
+    return (struct lanes){c / b * b * area + c % b, block == 1 ? area : 1, b};
+}
+
+static inline void move(const float *restrict src, const struct lanes *from, float *restrict dst,
+                        const struct lanes *to, size_t area, int n)
+{
     for (size_t p = 0; p < area; p++)
-        for (int l = 0; l < lanes; l++)
-            dst[p * (size_t)block + (size_t)l] = src[(size_t)l * area + p];
+        for (size_t l = 0; l < (size_t)n; l++)
+            dst[to->first + p * to->pixel + l * to->channel] =
+                src[from->first + p * from->pixel + l * from->channel];
 }
 
-static inline void unpack(const float *restrict src, float *restrict dst, size_t area, int lanes,
-                          int block)
+/* With a constant number of lanes the inner loop unrolls: one side moves in order, the other along
+ * as many streams, which all stay in the first-level cache. */
+static void move_lanes(const float *src, const struct lanes *from, float *dst,
+                       const struct lanes *to, size_t area, int n)
 {
-    if (lanes == block) {
-        for (size_t p = 0; p < area; p++)
-            for (int l = 0; l < block; l++)
-                dst[(size_t)l * area + p] = src[p * (size_t)block + (size_t)l];
-        return;
-    }
-    for (size_t p = 0; p < area; p++)
-        for (int l = 0; l < lanes; l++)
-            dst[(size_t)l * area + p] = src[p * (size_t)block + (size_t)l];
+    if (n == 16)
+        move(src, from, dst, to, area, 16);
+    else if (n == 8)
+        move(src, from, dst, to, area, 8);
+    else
+        move(src, from, dst, to, area, n);
 }
 
-static void pack_picture(const q8_shape *shape, const float *src, float *dst, int block)
+/* Channels that lie as the first does, in both layouts; at most 16. */
+static int side_by_side(const q8_shape *shape, int channel, int src_block, int dst_block)
 {
-    const size_t area = q8_shape_spatial(shape);
-    for (int c = 0; c < shape->dim[0]; c += block) {
-        const int left = shape->dim[0] - c, lanes = left < block ? left : block;
-        const float *from = src + (size_t)c * area;
-        float *to = dst + (size_t)c * area;
-        if (block == 16)
-            pack(from, to, area, lanes, 16);
-        else
-            pack(from, to, area, lanes, 8);
-    }
+    int n = shape->dim[0] - channel < 16 ? shape->dim[0] - channel : 16;
+    if (src_block > 1 && n > src_block - channel % src_block)
+        n = src_block - channel % src_block;
+    if (dst_block > 1 && n > dst_block - channel % dst_block)
+        n = dst_block - channel % dst_block;
+    return n;
 }
 
-static void unpack_picture(const q8_shape *shape, const float *src, float *dst, int block)
+static void convert_picture(const q8_shape *shape, const float *src, int src_block, float *dst,
+                            int dst_block)
 {
-    const size_t area = q8_shape_spatial(shape);
-    for (int c = 0; c < shape->dim[0]; c += block) {
-        const int left = shape->dim[0] - c, lanes = left < block ? left : block;
-        const float *from = src + (size_t)c * area;
-        float *to = dst + (size_t)c * area;
-        if (block == 16)
-            unpack(from, to, area, lanes, 16);
-        else
-            unpack(from, to, area, lanes, 8);
+    const size_t area = q8_shape_spatial(shape), count = q8_layout_count(shape, dst_block);
+    const size_t last = area * (size_t)dst_block;
+    if (shape->dim[0] % dst_block != 0)
+        memset(dst + count - last, 0, last * sizeof(*dst));
+    for (int c = 0, n; c < shape->dim[0]; c += n) {
+        const struct lanes from = find_lanes(shape, src_block, c);
+        const struct lanes to = find_lanes(shape, dst_block, c);
+        n = side_by_side(shape, c, src_block, dst_block);
+        move_lanes(src, &from, dst, &to, area, n);
     }
 }
 
@@ -102,14 +108,11 @@ void q8_layout_convert(const q8_shape *shape, int batch, const float *src, int s
     dst_block = q8_layout_block(shape, dst_block);
     const size_t src_count = q8_layout_count(shape, src_block);
     const size_t dst_count = q8_layout_count(shape, dst_block);
-    for (size_t n = 0; n < (size_t)batch; n++) {
+    for (size_t n = 0; n < (size_t)batch; n++, src += src_count, dst += dst_count)
         if (src_block == dst_block)
-            memcpy(dst + n * dst_count, src + n * src_count, src_count * sizeof(*dst));
-        else if (src_block == 1)
-            pack_picture(shape, src + n * src_count, dst + n * dst_count, dst_block);
+            memcpy(dst, src, src_count * sizeof(*dst));
         else
-            unpack_picture(shape, src + n * src_count, dst + n * dst_count, src_block);
-    }
+            convert_picture(shape, src, src_block, dst, dst_block);
 }
 
 void q8_view_to_nchw(const q8_view *view, int i, float *out)

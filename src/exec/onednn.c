@@ -223,7 +223,7 @@ q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int
 q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block)
 {
     static const dnnl_format_tag_t plain[] = {dnnl_ab, dnnl_abc, dnnl_abcd, dnnl_abcde};
-    static const dnnl_format_tag_t blocked[] = {dnnl_nchw, dnnl_nChw8c, dnnl_nChw16c};
+    static const dnnl_format_tag_t blocked[] = {dnnl_nchw, dnnl_nChw8c, dnnl_nChw16c, dnnl_nhwc};
     q8_dnnl_tensor tensor = {.rank = shape->rank + 1, .dim = {batch}};
     for (int i = 0; i < shape->rank; i++)
         tensor.dim[i + 1] = shape->dim[i];
@@ -231,17 +231,22 @@ q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block)
     return tensor;
 }
 
+bool q8_dnnl_has_isa(dnnl_cpu_isa_t isa)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return ((unsigned)dnnl_get_effective_cpu_isa() & (unsigned)isa) == (unsigned)isa;
+#else
+    (void)isa;
+    return false;
+#endif
+}
+
 /* nChw16c for AVX-512, nChw8c for AVX2 and SSE4.1; oneDNN has no fast blocked code elsewhere. */
 static int best_block(void)
 {
-#if defined(__x86_64__) || defined(__i386__)
-    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa();
-    if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core)
+    if (q8_dnnl_has_isa(dnnl_cpu_isa_avx512_core))
         return 16;
-    return isa & dnnl_cpu_isa_sse41 ? 8 : 1;
-#else
-    return 1;
-#endif
+    return q8_dnnl_has_isa(dnnl_cpu_isa_sse41) ? 8 : 1;
 }
 
 static q8_dnnl_compile_fn find_compile(const q8_node *node)
@@ -279,8 +284,7 @@ bool q8_dnnl_fits(const q8_shape *shape, int batch)
     return count > 0 && count <= INT_MAX / sizeof(float) / (size_t)batch;
 }
 
-/* Plain C takes what may not fit. */
-static bool fits(const q8_graph *graph, const q8_node *node, int batch)
+bool q8_dnnl_fits_node(const q8_graph *graph, const q8_node *node, int batch)
 {
     for (int i = 0; i < node->n_in + node->n_out; i++) {
         const int tensor = i < node->n_in ? node->in[i] : node->out[i - node->n_in];
@@ -312,7 +316,8 @@ static q8_code compile_node(const q8_graph *graph, const q8_node *node, const in
 {
     *kernel = NULL;
     const q8_dnnl_compile_fn by_onednn = find_compile(node);
-    if (by_onednn && node->n_in == 1 && node->n_out == 1 && fits(graph, node, batch)) {
+    /* Plain C takes what may not fit. */
+    if (by_onednn && node->n_in == 1 && node->n_out == 1 && q8_dnnl_fits_node(graph, node, batch)) {
         const q8_dnnl_job job = {
             .graph = graph,
             .node = node,

@@ -24,10 +24,20 @@ typedef struct q8_dnnl_job {
     q8_err *err;
 } q8_dnnl_job;
 
+/** How a convolution may be computed. */
+typedef struct q8_dnnl_way {
+    dnnl_alg_kind_t kind;
+    int in_block, out_block;
+    bool bf16; /**< its kernel reads bf16 in place of fp32, and makes fp32 */
+} q8_dnnl_way;
+
 /** Leaves `*kernel` NULL where oneDNN has nothing good for the node. */
 typedef q8_code (*q8_dnnl_compile_fn)(const q8_dnnl_job *job, q8_kernel **kernel);
 
 q8_code q8_dnnl_compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel);
+/** In this way or none; the padding must be zeros. */
+q8_code q8_dnnl_compile_convolution_in(const q8_dnnl_job *job, const q8_dnnl_way *way,
+                                       q8_kernel **kernel);
 q8_code q8_dnnl_compile_deconvolution(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_innerproduct(const q8_dnnl_job *job, q8_kernel **kernel);
 q8_code q8_dnnl_compile_pooling(const q8_dnnl_job *job, q8_kernel **kernel);
@@ -44,8 +54,13 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
 q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
                                 q8_kernel **kernel);
 
+/** Whether this processor has all instructions of a level. */
+bool q8_dnnl_has_isa(dnnl_cpu_isa_t isa);
+
 /** oneDNN's code keeps some offsets in 32 bits: whether a batch of the shape stays within. */
 bool q8_dnnl_fits(const q8_shape *shape, int batch);
+/** Whether all inputs and outputs of the node do. */
+bool q8_dnnl_fits_node(const q8_graph *graph, const q8_node *node, int batch);
 
 /** A batch of a shape, in the layout `block`. */
 q8_dnnl_tensor q8_dnnl_batch(const q8_shape *shape, int batch, int block);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "exec/blocked.h"
+#include "exec/layout.h"
 #include "ops/conv.h"
 #include "ops/innerproduct.h"
 
@@ -73,8 +74,9 @@ static void describe(struct convolution *c, const q8_dnnl_job *job)
     const q8_conv_attr *a = job->node->attr;
     const dnnl_dim_t g = a->group, outputs = a->num_output / g, inputs = job->in->dim[0] / g;
     c->weights =
-        g > 1 ? (q8_dnnl_tensor){5, {g, outputs, inputs, a->kernel_h, a->kernel_w}, dnnl_goihw}
-              : (q8_dnnl_tensor){4, {outputs, inputs, a->kernel_h, a->kernel_w}, dnnl_oihw};
+        g > 1
+            ? (q8_dnnl_tensor){5, {g, outputs, inputs, a->kernel_h, a->kernel_w}, dnnl_goihw, false}
+            : (q8_dnnl_tensor){4, {outputs, inputs, a->kernel_h, a->kernel_w}, dnnl_oihw, false};
     c->bias = vector(a->num_output);
     c->has_bias = a->bias_term && !c->transposed; /* a deconvolution's is appended */
     set_axis(c, 0, job->in->dim[1], job->out->dim[1], a->kernel_h, a->stride_h, a->dilation_h,
@@ -83,28 +85,23 @@ static void describe(struct convolution *c, const q8_dnnl_job *job)
              c->padded ? 0 : a->pad_left);
 }
 
-/* How one convolution may be computed. */
-struct way {
-    dnnl_alg_kind_t kind;
-    int in_block, out_block;
-};
-
 /* Grows with the picture; every thread has its own. */
 #define MAX_WINOGRAD_SCRATCH ((size_t)64 << 20)
 
-static bool takes_too_much(const struct way *way, dnnl_primitive_desc_t pd)
+static bool takes_too_much(const q8_dnnl_way *way, dnnl_primitive_desc_t pd)
 {
     q8_dnnl_md scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     return way->kind == dnnl_convolution_winograd &&
            dnnl_memory_desc_get_size(scratch) > MAX_WINOGRAD_SCRATCH;
 }
 
-static q8_code try_way(const q8_dnnl_job *job, const struct convolution *c, const struct way *way,
+static q8_code try_way(const q8_dnnl_job *job, const struct convolution *c, const q8_dnnl_way *way,
                        q8_kernel **kernel)
 {
-    const q8_dnnl_tensor src = q8_dnnl_batch(job->in, job->batch, way->in_block);
+    q8_dnnl_tensor src = q8_dnnl_batch(job->in, job->batch, way->in_block);
     const q8_dnnl_tensor dst = q8_dnnl_batch(job->out, job->batch, way->out_block);
-    const q8_dnnl_tensor weights = any_format(c->weights);
+    q8_dnnl_tensor weights = any_format(c->weights);
+    src.bf16 = weights.bf16 = way->bf16;
     const q8_dnnl_tensor *bias = c->has_bias ? &c->bias : NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = c->transposed
@@ -149,11 +146,14 @@ static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_
 {
     const int b = job->block;
     const bool flat = job->in->dim[0] < 4;
-    const struct way winograd = {dnnl_convolution_winograd, b, b};
-    const struct way direct[] = {
-        {dnnl_convolution_direct, flat ? 1 : b, b},
-        {dnnl_convolution_direct, flat ? b : 1, b},
-        {dnnl_convolution_direct, 1, 1},
+    const q8_dnnl_way winograd = {dnnl_convolution_winograd, b, b, false};
+    const bool depthwise = c->weights.rank == 5 && job->in->dim[0] == c->weights.dim[0];
+    const int here = depthwise && job->in_block == Q8_CHANNELS_LAST ? job->in_block : b;
+    const q8_dnnl_way direct[] = {
+        {dnnl_convolution_direct, here, here, false},
+        {dnnl_convolution_direct, flat ? 1 : b, b, false},
+        {dnnl_convolution_direct, flat ? b : 1, b, false},
+        {dnnl_convolution_direct, 1, 1, false},
     };
     q8_code code = Q8_OK;
     if (suits_winograd(job, c)) {
@@ -163,20 +163,20 @@ static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_
         if (!code && !*kernel) /* it may have taken too much scratch memory */
             code = try_way(&one, c, &winograd, kernel);
     }
-    for (int i = 0; !code && !*kernel && i < 3; i++)
+    for (int i = here == b; !code && !*kernel && i < 4; i++)
         code = try_way(job, c, &direct[i], kernel);
     return code;
 }
 
-/* `c` says which kind; with `act` fused into the primitive. */
+/* `c` says which kind; with `act` fused into the primitive. `way` NULL: in the best way. */
 static q8_code compile_conv(const q8_dnnl_job *job, struct convolution c, const q8_activation *act,
-                            q8_kernel **kernel)
+                            const q8_dnnl_way *way, q8_kernel **kernel)
 {
     q8_code code = make_attr(job, act, &c.attr);
     if (code || !c.attr)
         return code;
     describe(&c, job);
-    code = try_ways(job, &c, kernel);
+    code = way ? try_way(job, &c, way, kernel) : try_ways(job, &c, kernel);
     dnnl_primitive_attr_destroy(c.attr);
     return code;
 }
@@ -252,8 +252,8 @@ static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
     bordered.in = &k->copy;
     q8_code code = Q8_OK;
     if (q8_dnnl_fits(&k->copy, job->batch))
-        code =
-            compile_conv(&bordered, (struct convolution){.padded = true}, &a->activation, &k->conv);
+        code = compile_conv(&bordered, (struct convolution){.padded = true}, &a->activation, NULL,
+                            &k->conv);
     if (code || !k->conv) {
         free(k);
         return code;
@@ -266,13 +266,27 @@ static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
     return Q8_OK;
 }
 
+static bool pads_with_other_than_zeros(const q8_conv_attr *a)
+{
+    return a->pad_value != 0 && (a->pad_left || a->pad_right || a->pad_top || a->pad_bottom);
+}
+
+q8_code q8_dnnl_compile_convolution_in(const q8_dnnl_job *job, const q8_dnnl_way *way,
+                                       q8_kernel **kernel)
+{
+    const q8_conv_attr *a = job->node->attr;
+    *kernel = NULL;
+    return pads_with_other_than_zeros(a)
+               ? Q8_OK
+               : compile_conv(job, (struct convolution){0}, &a->activation, way, kernel);
+}
+
 q8_code q8_dnnl_compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
 {
     const q8_conv_attr *a = job->node->attr;
-    const bool pads = a->pad_left || a->pad_right || a->pad_top || a->pad_bottom;
-    return pads && a->pad_value != 0
+    return pads_with_other_than_zeros(a)
                ? compile_bordered(job, kernel)
-               : compile_conv(job, (struct convolution){0}, &a->activation, kernel);
+               : compile_conv(job, (struct convolution){0}, &a->activation, NULL, kernel);
 }
 
 /* --- deconvolutions --------------------------------------------------------------------------- */
@@ -357,7 +371,7 @@ q8_code q8_dnnl_compile_deconvolution(const q8_dnnl_job *job, q8_kernel **kernel
     const q8_conv_attr *a = job->node->attr;
     const q8_activation none = {.type = Q8_ACT_NONE};
     bool fits = true;
-    q8_code code = compile_conv(job, (struct convolution){.transposed = true}, &none, kernel);
+    q8_code code = compile_conv(job, (struct convolution){.transposed = true}, &none, NULL, kernel);
     if (code || !*kernel)
         return code;
     if (a->bias_term)
@@ -387,9 +401,9 @@ static q8_code try_inner_product(const q8_dnnl_job *job, dnnl_primitive_attr_t a
 {
     const q8_innerproduct_attr *a = job->node->attr;
     const dnnl_dim_t n_in = (dnnl_dim_t)q8_shape_count(job->in), n_out = a->num_output;
-    const q8_dnnl_tensor src = {2, {job->batch, n_in}, dnnl_ab};
-    const q8_dnnl_tensor dst = {2, {job->batch, n_out}, dnnl_ab};
-    const q8_dnnl_tensor plain = {2, {n_out, n_in}, dnnl_ab};
+    const q8_dnnl_tensor src = {2, {job->batch, n_in}, dnnl_ab, false};
+    const q8_dnnl_tensor dst = {2, {job->batch, n_out}, dnnl_ab, false};
+    const q8_dnnl_tensor plain = {2, {n_out, n_in}, dnnl_ab, false};
     const q8_dnnl_tensor weights = any_format(plain), bias = vector(a->num_output);
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = q8_dnnl_inner_product(&pd, job->engine, attr, &src, &weights,

@@ -32,13 +32,14 @@ static void close_descs(struct descs *d)
 
 static dnnl_status_t open_desc(struct descs *d, int i, const q8_dnnl_tensor *tensor)
 {
+    const dnnl_data_type_t type = tensor->bf16 ? dnnl_bf16 : dnnl_f32;
 #if V3
     dnnl_status_t status = dnnl_memory_desc_create_with_tag(&d->md[i], tensor->rank, tensor->dim,
-                                                            dnnl_f32, tensor->format);
+                                                            type, tensor->format);
     d->ref[i] = d->md[i];
 #else
-    dnnl_status_t status = dnnl_memory_desc_init_by_tag(&d->md[i], tensor->rank, tensor->dim,
-                                                        dnnl_f32, tensor->format);
+    dnnl_status_t status =
+        dnnl_memory_desc_init_by_tag(&d->md[i], tensor->rank, tensor->dim, type, tensor->format);
     d->ref[i] = &d->md[i];
 #endif
     return status;

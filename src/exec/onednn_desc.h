@@ -9,11 +9,12 @@
 
 #include "ops/op.h"
 
-/** A tensor of fp32. `format` may be dnnl_format_tag_any where oneDNN is to choose. */
+/** A tensor. `format` may be dnnl_format_tag_any where oneDNN is to choose. */
 typedef struct q8_dnnl_tensor {
     int rank;
     dnnl_dims_t dim;
     dnnl_format_tag_t format;
+    bool bf16; /**< fp32 if not */
 } q8_dnnl_tensor;
 
 /** What a window does over height and width, in this order. */
@@ -43,7 +44,7 @@ bool q8_dnnl_activation(const q8_activation *act, q8_dnnl_eltwise *eltwise);
  *  if `post` is not NULL. */
 dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, const q8_dnnl_eltwise *post);
 
-/** Reorders constant data into `dst`; `src` is a plain format. */
+/** Reorders constant data into `dst`, perhaps as another type; `src` is a plain format. */
 dnnl_status_t q8_dnnl_reorder(dnnl_engine_t engine, const q8_dnnl_tensor *src,
                               const float *src_data, q8_dnnl_md dst, dnnl_memory_t dst_memory);
 /** Whether `md` is this tensor, format and all. */

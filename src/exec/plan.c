@@ -11,7 +11,7 @@
 /* Where a tensor can be found while the plan is made. */
 struct place {
     bool needed;
-    int block;             /* of the layout it was made in; 0 until then */
+    int block;             /* asked for when it was made; 0 until then */
     int part[Q8_N_BLOCKS]; /* by layout, -1 where it is not available */
 };
 
@@ -91,7 +91,7 @@ static q8_code add_part(struct planner *p, int tensor, int block, int step, int 
 static void set_made(struct planner *p, int tensor, int block, int part)
 {
     struct place *place = &p->place[tensor];
-    place->block = q8_layout_block(shape_of(p, tensor), block);
+    place->block = q8_layout_asked(shape_of(p, tensor), block);
     place->part[q8_block_index(place->block)] = part;
 }
 
@@ -120,7 +120,7 @@ static q8_code get_part(struct planner *p, int tensor, int block, int *part)
     if (!place->block)
         return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' is read before it is made",
                        p->graph->tensor[tensor].name);
-    block = q8_layout_block(shape, block);
+    block = q8_layout_asked(shape, block);
     const int have = place->part[q8_block_index(place->block)];
     int *found = &place->part[q8_block_index(block)];
     if (*found < 0 && q8_layout_same(shape, block, place->block))
@@ -225,7 +225,8 @@ q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_ki
 {
     const q8_backend *const candidates[] = {
 #ifdef Q8_HAVE_ONEDNN
-        kind == Q8_BACKEND_CPU ? &q8_backend_onednn : NULL,
+        kind == Q8_BACKEND_CPU_BF16 ? &q8_backend_bf16 : NULL,
+        kind != Q8_BACKEND_PLAIN ? &q8_backend_onednn : NULL,
 #endif
         &q8_backend_plain,
     };
@@ -298,7 +299,8 @@ static q8_code plan_sights(struct planner *p, const q8_node *node)
         const struct place *place = &p->place[tensor];
         const int part = place->part[q8_block_index(place->block)], after = exec->n_steps - 1;
         touch(p, part, after);
-        sights[exec->n_sights++] = (q8_sight){after, tensor, part, place->block};
+        const int block = q8_layout_block(shape_of(p, tensor), place->block);
+        sights[exec->n_sights++] = (q8_sight){after, tensor, part, block};
     }
     return Q8_OK;
 }

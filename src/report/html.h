@@ -44,6 +44,7 @@ typedef struct q8_report_tensor {
     bool shifted, negated;      /**< `threshold` then has all codes, not half of them */
     size_t channels, equalised; /**< channels with a factor that is not 1 */
     double factor_min, factor_max;
+    const q8_fast_tensor *fast; /**< NULL: was not looked at */
 } q8_report_tensor;
 
 /** A picture as the network saw it; see q8_report_channel. */
@@ -65,6 +66,7 @@ typedef struct q8_report_data {
     double seconds;                   /**< 0: not to be told */
     const q8_calib_result *calibrated;
     const q8_verify_result *verified;
+    const q8_fast_info *fast; /**< NULL: calibration was in fp32 */
     const q8_trade_off *curve;
     size_t n_curve;
     q8_report_layer *layer;

@@ -101,7 +101,29 @@ static void add_tensor(q8_buf *buf, const q8_report_tensor *tensor)
         add_pair(buf, "largest", tensor->max, 5);
         add_share(buf, "zeros", tensor->zeros);
     }
+    if (tensor->fast) {
+        add_pair(buf, "fp32", (double)tensor->fast->fp32, 5);
+        add_pair(buf, "bf16", (double)tensor->fast->bf16, 5);
+    }
     q8_markup_add(buf, "</dl>\n</article>\n");
+}
+
+static void add_fast(q8_buf *buf, const q8_fast_info *fast)
+{
+    if (!fast)
+        return;
+    q8_markup_add(buf, "<p class=lead id=fast>Convolutions ran in bf16 (--fast).");
+    if (fast->n_tensors > 0) {
+        q8_buf_printf(buf, " On %zu pictures run in fp32 too, thresholds differ by ",
+                      fast->pictures);
+        q8_html_percent(buf, fast->median, 2);
+        q8_markup_add(buf, " (median), ");
+        q8_html_percent(buf, fast->largest, 2);
+        q8_markup_add(buf, " at most, at ");
+        q8_markup_text(buf, fast->where);
+        q8_markup_add(buf, "; each tensor's are given as \"fp32\" and \"bf16\".");
+    }
+    q8_markup_add(buf, "</p>\n");
 }
 
 void q8_html_tensors(q8_buf *buf, const q8_report_data *data)
@@ -110,7 +132,9 @@ void q8_html_tensors(q8_buf *buf, const q8_report_data *data)
                        "layers with weights read, over all calibration pictures: counts of |x| on "
                        "a log scale, zeros left out, channels equalised as int8 layers see them. "
                        "What lies behind the line takes the largest code. Least and largest are "
-                       "the float network's.</p>\n<div class=grid>\n");
+                       "the float network's.</p>\n");
+    add_fast(buf, data->fast);
+    q8_markup_add(buf, "<div class=grid>\n");
     for (size_t i = 0; i < data->n_tensors; i++)
         add_tensor(buf, &data->tensor[i]);
     q8_markup_add(buf, "</div>\n</section>\n");

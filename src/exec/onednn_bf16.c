@@ -1,0 +1,143 @@
+/* Convolutions in bf16 by oneDNN: inputs and weights are rounded, sums and outputs are fp32.
+ *
+ * Processors with AMX are at their best where all channels of a pixel lie together; such kernels
+ * make their neighbours, which keep a tensor's layout, work in it too. Processors that have AVX-512
+ * instructions for bf16 only are better at blocks. Depthwise convolutions, which do little with
+ * what they read, are no faster in bf16, nor is an InnerProduct on a picture at a time.
+ */
+#ifdef Q8_HAVE_ONEDNN
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/simd.h"
+#include "exec/layout.h"
+#include "exec/onednn.h"
+#include "ops/rows.h"
+
+/* To the nearest, halves to even; NaN stays NaN. */
+static inline uint16_t round_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof(bits));
+    const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (uint16_t)((bits & INT32_MAX) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
+}
+
+Q8_SIMD_CLONES
+static void round_floats(const float *restrict x, uint16_t *restrict y, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = round_bf16(x[i]);
+}
+
+/* A picture at a time: how oneDNN divides the sums may depend on the batch. */
+struct kernel {
+    q8_kernel base;
+    q8_kernel *conv;
+    int batch;
+    size_t in_count, out_count; /* floats of a picture */
+};
+
+static size_t rounded_bytes(const struct kernel *k)
+{
+    return (k->in_count * sizeof(uint16_t) + 63) / 64 * 64;
+}
+
+static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *const *out,
+                          void *scratch, q8_err *err)
+{
+    const struct kernel *k = (const struct kernel *)base;
+    q8_code code = Q8_OK;
+    for (size_t i = 0; i < (size_t)k->batch && !code; i++) {
+        const float *const rounded[] = {scratch};
+        float *const to[] = {out[0] + i * k->out_count};
+        round_floats(in[0] + i * k->in_count, scratch, k->in_count);
+        code = k->conv->run(k->conv, rounded, to, (char *)scratch + rounded_bytes(k), err);
+    }
+    return code;
+}
+
+static void close_kernel(q8_kernel *base)
+{
+    struct kernel *k = (struct kernel *)base;
+    k->conv->close(k->conv);
+    free(k);
+}
+
+/* Takes over `conv`. */
+static q8_code wrap(const q8_dnnl_job *job, q8_kernel *conv, int batch, q8_kernel **kernel)
+{
+    struct kernel *k = malloc(sizeof(*k));
+    if (!k) {
+        conv->close(conv);
+        return q8_fail_nomem(job->err);
+    }
+    *k = (struct kernel){
+        .base = {conv->in_block, conv->out_block, 0, run_kernel, close_kernel},
+        .conv = conv,
+        .batch = batch,
+        .in_count = q8_layout_count(job->in, conv->in_block),
+        .out_count = q8_layout_count(job->out, conv->out_block),
+    };
+    k->base.scratch = rounded_bytes(k) + conv->scratch;
+    *kernel = &k->base;
+    return Q8_OK;
+}
+
+/* The layout that bf16 is fast in here; 0: none. */
+static int fast_block(void)
+{
+    if (q8_dnnl_has_isa(dnnl_cpu_isa_avx512_core_amx))
+        return Q8_CHANNELS_LAST;
+    return q8_dnnl_has_isa(dnnl_cpu_isa_avx512_core_bf16) ? 16 : 0;
+}
+
+/* The rule looks at the processor and the shape alone, never at a clock, so results are the same in
+ * every run. Pictures of 1 to 3 channels are best read as they are, or as pixels. */
+static q8_code compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
+{
+    const bool flat = job->in->dim[0] < 4 && job->block != Q8_CHANNELS_LAST;
+    const q8_dnnl_way way = {dnnl_convolution_direct, flat ? 1 : job->block, job->block, true};
+    return q8_dnnl_compile_convolution_in(job, &way, kernel);
+}
+
+static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
+                            int batch, q8_kernel **kernel, q8_err *err)
+{
+    const int block = fast_block();
+    *kernel = NULL;
+    if (!block || node->op != &q8_op_convolution || node->exact || node->n_in != 1 ||
+        !q8_dnnl_fits_node(graph, node, batch))
+        return Q8_OK;
+    const q8_dnnl_job job = {
+        .graph = graph,
+        .node = node,
+        .in = &graph->tensor[node->in[0]].shape,
+        .out = &graph->tensor[node->out[0]].shape,
+        .in_block = in_block[0],
+        .block = block,
+        .batch = 1,
+        .times = 1,
+        .err = err,
+    };
+    q8_kernel *conv;
+    q8_code code = q8_dnnl_compile(&job, compile_convolution, &conv);
+    return code || !conv ? code : wrap(&job, conv, batch, kernel);
+}
+
+const q8_backend q8_backend_bf16 = {"bf16", compile_node};
+
+#endif
+
+#include "exec/exec.h"
+
+bool q8_exec_has_bf16(void)
+{
+#ifdef Q8_HAVE_ONEDNN
+    return fast_block() != 0;
+#else
+    return false;
+#endif
+}
