@@ -1,6 +1,7 @@
 """The command line: what it refuses, how it says so, and that nothing is left behind."""
 
 import filecmp
+import json
 import os
 import resource
 import shutil
@@ -35,9 +36,9 @@ class CommandLine(unittest.TestCase):
         words = [f"--{key}={value}" for key, value in named.items() if value is not None]
         return [str(w) for w in [TOOL, *words, "--mean", 104, 117, 123, *flags]]
 
-    def run_tool(self, *flags, out=None, preexec=None, **replace):
+    def run_tool(self, *flags, out=None, preexec=None, env=None, **replace):
         return subprocess.run(self.command(*flags, out=out, **replace), capture_output=True, text=True,
-                              errors="replace", preexec_fn=preexec, timeout=120)
+                              errors="replace", preexec_fn=preexec, timeout=120, env={**os.environ, **(env or {})})
 
     def assert_refused(self, done, *words, code=1):
         self.assertEqual(done.returncode, code, done.stderr)
@@ -60,18 +61,47 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(sorted(f.name for f in self.out.iterdir()), ["net.bin", "net.param"])
         self.assertTrue((self.out / "net.param").read_text().startswith("7767517\n"))
 
-    def test_same_bytes_whatever_the_threads(self):
+    def run_apart(self, name, *flags, env=None):
+        """Into a folder of its own. @return the folder, and what was printed"""
         # The thread sanitizer with plain C takes a hundred times as long.
         few = ["--limit=8", "--verify=4"] if "Q8_SLOW" in os.environ else []
-        folders = []
-        for i, threads in enumerate((1, 2, 3, 2)):
-            folders.append(self.tmp / f"run{i}")
-            folders[-1].mkdir()
-            done = self.run_tool(f"--threads={threads}", *few, out=folders[-1], images=CALIB)
-            self.assertEqual(done.returncode, 0, done.stderr)
+        folder = self.tmp / name
+        folder.mkdir()
+        done = self.run_tool(*flags, *few, out=folder, images=CALIB, env=env)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return folder, done.stdout + done.stderr
+
+    def assert_same_model(self, a, b):
+        for name in "net.param", "net.bin":
+            self.assertTrue(filecmp.cmp(a / name, b / name, shallow=False), name)
+
+    def test_same_bytes_whatever_the_threads(self):
+        folders = [self.run_apart(f"run{i}", f"--threads={n}")[0] for i, n in enumerate((1, 2, 3, 2))]
         for folder in folders[1:]:
-            for name in "net.param", "net.bin":
-                self.assertTrue(filecmp.cmp(folders[0] / name, folder / name, shallow=False), name)
+            self.assert_same_model(folders[0], folder)
+
+    def test_fast(self):
+        exact, text = self.run_apart("exact")
+        self.assertNotIn("bf16", text)
+        facts = self.tmp / "facts.json"
+        checks = [f"--json={facts}", "--verify", EXAMPLES / "test", "--labels", EXAMPLES / "labels.txt"]
+        one, text = self.run_apart("one", "--fast", "--threads=1", *([] if "Q8_SLOW" in os.environ else checks))
+        two, _ = self.run_apart("two", "--fast", "--threads=2")
+        self.assert_same_model(one, two)
+        if "bf16 is no faster" in text:
+            self.assert_same_model(one, exact)
+        else:
+            self.assertRegex(text, r"bf16 against fp32 on 8 pictures: thresholds differ by [\d.e-]+ % \(median\), "
+                                   r"[\d.e-]+ % at most, \w+")
+        if facts.exists():
+            self.assertGreater(json.loads(facts.read_text())["verification"]["int8_accuracy"], 0.96)
+
+    def test_fast_on_an_older_cpu(self):
+        exact, _ = self.run_apart("exact", env={"DNNL_MAX_CPU_ISA": "AVX2"})
+        fast, text = self.run_apart("fast", "--fast", env={"DNNL_MAX_CPU_ISA": "AVX2"})
+        self.assertIn("bf16 is no faster than fp32 on this processor", text)
+        self.assertNotIn("bf16 against fp32", text)
+        self.assert_same_model(exact, fast)
 
     def test_spellings_of_flags(self):
         command = self.command(images=None, output_param=None, output_bin=None)
@@ -122,6 +152,8 @@ class CommandLine(unittest.TestCase):
             (["--mean", "1", "2", "3", "4", "5"], ["at most 4"]),
             (["--mean=1", "2"], ["mean", "3 channels"]),
             (["--gpu=1"], ["no GPU backend"]),
+            (["--fast", "--compat=ncnn"], ["--fast", "without --table, --compat"]),
+            (["--fast", "--precision=fp16"], ["--fast is for --precision int8"]),
             (["--quiet=1"], ["takes no value"]),
             (["stray"], ["stray"]),
         ):

@@ -116,6 +116,25 @@ class Report(unittest.TestCase):
         self.assertFalse(any(layer.get("not_nearest") for layer in facts["layers"]))
         self.assertFalse(any(tensor["shifted"] or tensor["equalised"] for tensor in facts["tensors"]))
 
+    def test_fast_is_told(self):
+        html, _ = self.report("--verify=0", "--fast")
+        text, facts = html.read_text(), json.loads((self.tmp / "out.json").read_text())
+        self.assertEqual("fast" in Page(text).ids, "bf16" in facts)
+        if "bf16" not in facts:
+            self.skipTest("this processor is no faster in bf16")
+        bf16, tensors = facts["bf16"], facts["tensors"]
+        self.assertEqual(bf16["pictures"], 8)
+        apart = [abs(t["threshold_bf16"] - t["threshold_fp32"]) / t["threshold_fp32"] for t in tensors]
+        self.assertAlmostEqual(max(apart), bf16["threshold_difference_max"], 5)
+        self.assertEqual(tensors[apart.index(max(apart))]["name"], bf16["at"])
+        self.assertLess(0, max(apart), "it is in use")
+        self.assertLess(sorted(apart)[len(apart) // 2], 0.02)
+        for t in tensors:
+            self.assertIn(f"{t['threshold_bf16']:.5g}", text)
+            self.assertIn(f"{t['threshold_fp32']:.5g}", text)
+        html, _ = self.report("--verify=0", name="exact")
+        self.assertNotIn("fast", Page(html.read_text()).ids)
+
     def test_needs_nothing_from_outside(self):
         text = self.report("--verify=4")[0].read_text()
         for tag, key, value in Page(text).attributes:

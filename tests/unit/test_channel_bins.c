@@ -103,6 +103,36 @@ static void layout_does_not_show(void **unused)
     free(x);
 }
 
+/* More channels than a block may have: those of a pixel together. */
+static void pixels_do_not_show(void **unused)
+{
+    (void)unused;
+    enum { MANY = 37, N = 3 };
+    float *plain = malloc(sizeof(*plain) * N * MANY * H * W);
+    float *pixels = malloc(sizeof(*pixels) * N * MANY * H * W);
+    assert_non_null(plain);
+    assert_non_null(pixels);
+    for (int i = 0; i < N * MANY * H * W; i++) {
+        const int picture = i / (MANY * H * W), c = i / (H * W) % MANY, at = i % (H * W);
+        plain[i] = pixels[(picture * H * W + at) * MANY + c] = any_value();
+    }
+    static q8_channel_bins want[MANY], got[MANY], queued[MANY];
+    q8_channel_queue queue = {0};
+    const q8_view view = {pixels, N, {3, {MANY, H, W}}, MANY};
+    init(want, MANY);
+    init(got, MANY);
+    init(queued, MANY);
+    q8_channel_bins_add(want, &(q8_view){plain, N, {3, {MANY, H, W}}, 1});
+    q8_channel_bins_add(got, &view);
+    assert_int_equal(q8_channel_queue_add(&queue, queued, &view, NULL), Q8_OK);
+    q8_channel_queue_flush(&queue, queued);
+    q8_channel_queue_close(&queue);
+    assert_memory_equal(want, got, sizeof(want));
+    assert_memory_equal(want, queued, sizeof(want));
+    free(plain);
+    free(pixels);
+}
+
 /* Whether pictures come one by one, in batches, or wait in a queue that is flushed now and then. */
 static void batches_and_queues_do_not_show(void **unused)
 {
@@ -284,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_order_gives_the_same),
         cmocka_unit_test(layout_does_not_show),
+        cmocka_unit_test(pixels_do_not_show),
         cmocka_unit_test(batches_and_queues_do_not_show),
         cmocka_unit_test(values_are_between_edges),
         cmocka_unit_test(odd_values),

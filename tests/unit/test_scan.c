@@ -32,6 +32,15 @@ static float any_value(unsigned odd)
     return next_random() & 1 ? size : -size;
 }
 
+static void assert_same(const q8_scan *a, const q8_scan *b)
+{
+    assert_int_equal(a->n_bins, b->n_bins);
+    assert_memory_equal(a->lo, b->lo, sizeof(a->lo));
+    assert_memory_equal(a->hi, b->hi, sizeof(a->hi));
+    for (int i = 0; i < Q8_SCAN_LANES; i++)
+        assert_true(isnan(b->sum[i]) ? isnan(a->sum[i]) : a->sum[i] == b->sum[i]);
+}
+
 static void both_are_the_same(void **unused)
 {
     (void)unused;
@@ -45,12 +54,32 @@ static void both_are_the_same(void **unused)
         q8_scan scan, plain;
         q8_scan_values(&scan, x, n, scale, bin);
         q8_scan_values_plain(&plain, x, n, scale, plain_bin);
-        assert_int_equal(scan.n_bins, plain.n_bins);
-        assert_memory_equal(scan.lo, plain.lo, sizeof(scan.lo));
-        assert_memory_equal(scan.hi, plain.hi, sizeof(scan.hi));
-        for (int i = 0; i < Q8_SCAN_LANES; i++)
-            assert_true(isnan(plain.sum[i]) ? isnan(scan.sum[i]) : scan.sum[i] == plain.sum[i]);
+        assert_same(&scan, &plain);
         assert_memory_equal(bin, plain_bin, plain.n_bins * sizeof(*bin));
+    }
+}
+
+/* What lies between the rows must not show. */
+static void rows_are_the_same_too(void **unused)
+{
+    (void)unused;
+    enum { ROWS = Q8_SCAN_RUN / Q8_SCAN_LANES, STEP = 40 };
+    static float x[ROWS * STEP];
+    static int32_t bin[Q8_SCAN_RUN + Q8_SCAN_LANES], plain_bin[Q8_SCAN_RUN + Q8_SCAN_LANES];
+    for (int round = 0; round < 1000; round++) {
+        const int lanes = 1 + (int)(next_random() % Q8_SCAN_LANES);
+        const size_t step = (size_t)lanes + next_random() % (STEP - Q8_SCAN_LANES);
+        const size_t rows = next_random() % (ROWS + 1);
+        const float scale = ldexpf(1, (int)(next_random() % 24));
+        for (size_t i = 0; i < ROWS * STEP; i++)
+            x[i] = i % step < (size_t)lanes ? any_value(round % 3 ? 0 : 20) : 1e30F;
+        q8_scan scan, plain;
+        q8_scan_rows(&scan, x, rows, step, lanes, scale, bin);
+        q8_scan_rows_plain(&plain, x, rows, step, lanes, scale, plain_bin);
+        assert_same(&scan, &plain);
+        assert_memory_equal(bin, plain_bin, plain.n_bins * sizeof(*bin));
+        for (int i = 0; i < Q8_SCAN_LANES; i++)
+            assert_true((rows > 0 && i < lanes) == (scan.lo[i] <= scan.hi[i]));
     }
 }
 
@@ -75,6 +104,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_are_the_same),
+        cmocka_unit_test(rows_are_the_same_too),
         cmocka_unit_test(finds_what_is_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,6 +149,7 @@ static void check_layouts(const float *nchw, int pictures, q8_shape shape)
     check_layout(nchw, pictures, shape, 8);
     check_layout(nchw, pictures, shape, 16);
     check_layout(nchw, pictures, shape, 32);
+    check_layout(nchw, pictures, shape, shape.dim[0]); /* pixel by pixel */
 }
 
 static float *random_tensor(size_t n)
