@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "exec/gemm.h"
+#include "ops/activation.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
 
@@ -12,6 +13,7 @@ enum { STRETCH = 512 };
 struct pointwise {
     q8_kernel base;
     const q8_node *node;
+    const q8_activation *act;
     int inputs, outputs, positions;
 };
 
@@ -41,6 +43,9 @@ static q8_code run(const q8_kernel *base, const float *const *in, float *const *
                 row[i] = bias[o];
         }
         code = q8_gemm_run(&product, err);
+        for (int o = 0; o < k->outputs; o++)
+            q8_activate_array(k->act, product.c + (size_t)o * (size_t)k->positions,
+                              (size_t)product.n);
     }
     return code;
 }
@@ -55,7 +60,7 @@ static bool is_pointwise(const q8_node *node)
     const q8_conv_attr *a = node->attr;
     return node->op == &q8_op_convolution && a->kernel_w == 1 && a->kernel_h == 1 &&
            a->stride_w == 1 && a->stride_h == 1 && a->pad_left == 0 && a->pad_right == 0 &&
-           a->pad_top == 0 && a->pad_bottom == 0 && a->activation.type == Q8_ACT_NONE;
+           a->pad_top == 0 && a->pad_bottom == 0;
 }
 
 q8_code q8_pointwise_compile(const q8_graph *graph, const q8_node *node, q8_kernel **kernel,
@@ -70,6 +75,7 @@ q8_code q8_pointwise_compile(const q8_graph *graph, const q8_node *node, q8_kern
     *k = (struct pointwise){
         .base = {.in_block = 1, .out_block = 1, .run = run, .close = close_kernel},
         .node = node,
+        .act = &((const q8_conv_attr *)node->attr)->activation,
         .inputs = graph->tensor[node->in[0]].shape.dim[0],
         .outputs = graph->tensor[node->out[0]].shape.dim[0],
         .positions = (int)q8_shape_spatial(&graph->tensor[node->out[0]].shape)};

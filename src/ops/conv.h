@@ -45,6 +45,7 @@ q8_code q8_conv_forward_by(const q8_forward *f, q8_conv_sum sum);
 bool q8_conv_linear(const q8_node *node, const q8_shape *in, q8_linear *view);
 void q8_conv_window(const q8_node *node, const q8_shape *in, const float *x, size_t at, int group,
                     float *row);
+void q8_conv_window_sums(const q8_node *node, const q8_shape *in, const float *x, double *sum);
 
 q8_code q8_deconv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err);
 q8_code q8_deconv_forward(const q8_forward *f, q8_err *err);

@@ -1,5 +1,9 @@
 #include "ops/conv.h"
 
+#include <string.h>
+
+#include "base/simd.h"
+
 /* A window's place in the input, its taps, and how far apart these are in memory. */
 struct window {
     long long top, left;
@@ -60,4 +64,101 @@ void q8_conv_window(const q8_node *node, const q8_shape *in, const float *x, siz
         copy_inside(&s, x, channels, 3, 3, row);
     else
         copy_inside(&s, x, channels, s.kernel_h, s.kernel_w, row);
+}
+
+/* --- sums of windows -------------------------------------------------------------------------- */
+
+Q8_SIMD_CLONES
+static float sum_of_row(const float *x, size_t n)
+{
+    enum { LANES = 16 };
+    float lane[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += x[i + l];
+    for (size_t l = 0; l < LANES; l++)
+        sum += lane[l];
+    for (; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+/* Along one axis: where output positions are, and which of them see a tap inside the input. */
+struct axis {
+    long long in, out, stride, dilation, before;
+};
+
+static struct axis axis_of(int in, int kernel, int stride, int dilation, int before, int after)
+{
+    const long long extent = q8_conv_extent(kernel, dilation);
+    return (struct axis){.in = in,
+                         .out = ((long long)in + before + after - extent) / stride + 1,
+                         .stride = stride,
+                         .dilation = dilation,
+                         .before = before};
+}
+
+/* Whether an output position has tap `tap` at `at`. */
+static bool is_seen(const struct axis *x, long long at, int tap)
+{
+    const long long from = at + x->before - tap * x->dilation;
+    return from >= 0 && from % x->stride == 0 && from / x->stride < x->out;
+}
+
+static double sum_of_seen(const struct axis *x, const float *row, int tap)
+{
+    const long long shift = tap * x->dilation - x->before;
+    if (x->stride == 1) {
+        const long long begin = shift > 0 ? shift : 0;
+        const long long end = x->out + shift < x->in ? x->out + shift : x->in;
+        return begin < end ? (double)sum_of_row(row + begin, (size_t)(end - begin)) : 0;
+    }
+    double sum = 0;
+    for (long long o = 0; o < x->out; o++) {
+        const long long at = o * x->stride + shift;
+        sum += at >= 0 && at < x->in ? (double)row[at] : 0;
+    }
+    return sum;
+}
+
+/* How many output positions have tap `tap` inside. */
+static long long count_seen(const struct axis *x, int tap)
+{
+    long long n = 0;
+    for (long long o = 0; o < x->out; o++) {
+        const long long at = o * x->stride + tap * x->dilation - x->before;
+        n += at >= 0 && at < x->in;
+    }
+    return n;
+}
+
+static void sum_channel(const q8_conv_attr *a, const struct axis *h, const struct axis *w,
+                        const float *x, double *sum)
+{
+    for (long long y = 0; y < h->in; y++)
+        for (int kx = 0; kx < a->kernel_w; kx++) {
+            const double row = sum_of_seen(w, x + y * w->in, kx);
+            for (int ky = 0; ky < a->kernel_h; ky++)
+                sum[ky * a->kernel_w + kx] += is_seen(h, y, ky) ? row : 0;
+        }
+}
+
+void q8_conv_window_sums(const q8_node *node, const q8_shape *in, const float *x, double *sum)
+{
+    const q8_conv_attr *a = node->attr;
+    const struct axis h =
+        axis_of(in->dim[1], a->kernel_h, a->stride_h, a->dilation_h, a->pad_top, a->pad_bottom);
+    const struct axis w =
+        axis_of(in->dim[2], a->kernel_w, a->stride_w, a->dilation_w, a->pad_left, a->pad_right);
+    const size_t kernel = (size_t)a->kernel_h * (size_t)a->kernel_w;
+    for (int ky = 0; ky < a->kernel_h; ky++)
+        for (int kx = 0; kx < a->kernel_w; kx++) {
+            const long long outside = h.out * w.out - count_seen(&h, ky) * count_seen(&w, kx);
+            sum[ky * a->kernel_w + kx] = (double)outside * (double)a->pad_value;
+        }
+    for (size_t c = 1; c < (size_t)in->dim[0]; c++)
+        memcpy(sum + c * kernel, sum, kernel * sizeof(*sum));
+    for (size_t c = 0; c < (size_t)in->dim[0]; c++)
+        sum_channel(a, &h, &w, x + c * q8_shape_spatial(in), sum + c * kernel);
 }

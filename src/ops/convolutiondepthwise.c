@@ -29,6 +29,7 @@ const q8_op q8_op_convolutiondepthwise = {
     .forward = q8_conv_forward,
     .linear = q8_conv_linear,
     .window = q8_conv_window,
+    .window_sums = q8_conv_window_sums,
     .activation = q8_conv_activation,
     .set_bias = q8_conv_set_bias,
     .set_int8 = set_int8,

@@ -194,6 +194,13 @@ static void window(const q8_node *node, const q8_shape *in, const float *x, size
     memcpy(row, x, q8_shape_count(in) * sizeof(float));
 }
 
+static void window_sums(const q8_node *node, const q8_shape *in, const float *x, double *sum)
+{
+    (void)node;
+    for (size_t i = 0; i < q8_shape_count(in); i++)
+        sum[i] = (double)x[i];
+}
+
 static long long macs(const q8_node *node, const q8_shape *in, const q8_shape *out)
 {
     (void)in;
@@ -237,6 +244,7 @@ const q8_op q8_op_innerproduct = {
     .forward = forward,
     .linear = linear,
     .window = window,
+    .window_sums = window_sums,
     .activation = activation,
     .set_bias = set_bias,
     .set_int8 = set_int8,

@@ -144,6 +144,9 @@ typedef struct q8_op {
      * channel's) are sums, in the order of the weights. NULL: not known. */
     void (*window)(const q8_node *node, const q8_shape *in, const float *x, size_t at, int group,
                    float *row);
+    /** Sums of the windows over all output positions, for all groups one after the other. NULL
+     * where `window` is. */
+    void (*window_sums)(const q8_node *node, const q8_shape *in, const float *x, double *sum);
     /** Its activation slot, to fuse a following activation into. */
     q8_activation *(*activation)(q8_node *node);
     /** The same function as an activation, if it is one. False: not with these attributes. */

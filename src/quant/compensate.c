@@ -73,7 +73,7 @@ static void gather_picture(const struct block *b, int picture, const float *x, f
     for (int k = 0; k < each; k++, out += b->stride) {
         const size_t at =
             q8_window_position(l->positions, (size_t)picture, (size_t)k, (size_t)each);
-        l->node->op->window(l->node, l->in, x, at, b->group, whole ? out : row);
+        l->node->op->window(l->inputs->layer, l->in, x, at, b->group, whole ? out : row);
         if (!whole)
             memcpy(out, row + b->first, (size_t)b->n * sizeof(*out));
     }

@@ -8,8 +8,9 @@
 /** A layer's inputs on some pictures, NCHW, one after the other, in float units. */
 typedef struct q8_layer_inputs {
     int n;
-    const float *exact; /**< in the float network */
-    const float *coded; /**< in the int8 network, as its codes have them */
+    const q8_node *layer; /**< in the float network: an int8 layer's padding is in codes */
+    const float *exact;   /**< in the float network */
+    const float *coded;   /**< in the int8 network, as its codes have them */
 } q8_layer_inputs;
 
 /**

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/buffers.h"
-#include "base/simd.h"
 #include "base/thread.h"
 #include "exec/node.h"
 #include "ops/activation.h"
@@ -27,6 +26,7 @@ enum { EXACT, INT8, SIDES };
 struct value {
     float *at[SIDES];
     int readers_left;
+    bool needed; /* by an int8 layer */
 };
 
 struct refine {
@@ -68,6 +68,24 @@ static void count_readers(struct refine *r)
             r->value[r->graph->node[i]->in[k]].readers_left++;
 }
 
+/* Whether an int8 layer behind it needs what the node makes. */
+static bool is_needed(const struct refine *r, const q8_node *node)
+{
+    for (int k = 0; k < node->n_out; k++)
+        if (r->value[node->out[k]].needed)
+            return true;
+    return false;
+}
+
+static void mark_needed(struct refine *r)
+{
+    for (int i = r->graph->n_nodes - 1; i >= 0; i--) {
+        const q8_node *node = r->graph->node[i];
+        for (int k = 0; k < node->n_in && (node->quant || is_needed(r, node)); k++)
+            r->value[node->in[k]].needed = true;
+    }
+}
+
 /* Floats of one picture that live at once, at most. */
 static size_t most_alive(const struct refine *r)
 {
@@ -78,11 +96,11 @@ static size_t most_alive(const struct refine *r)
     for (int i = 0; left && i < r->graph->n_nodes; i++) {
         const q8_node *node = r->graph->node[i];
         for (int k = 0; k < node->n_out; k++)
-            alive += count_of(r, node->out[k]);
+            alive += r->value[node->out[k]].needed ? count_of(r, node->out[k]) : 0;
         most = alive > most ? alive : most;
         for (int k = 0; k < node->n_in; k++)
             if (--left[node->in[k]] == 0)
-                alive -= count_of(r, node->in[k]);
+                alive -= r->value[node->in[k]].needed ? count_of(r, node->in[k]) : 0;
     }
     free(left);
     return most;
@@ -163,10 +181,6 @@ struct running {
     float **out[SIDES];      /* by output */
     char *scratch;           /* of all threads */
     size_t each, runs;       /* bytes of a thread's; those of them that a run needs */
-    /* Of int8 layers, which run without their activation: */
-    int channels;
-    double *off;              /* by picture and channel: sums of the outputs' differences */
-    const q8_activation *act; /* of the exact side; NULL: none */
     atomic_int next;
 };
 
@@ -212,48 +226,13 @@ static q8_code run_picture(const struct running *run, int side, size_t picture, 
     return q8_runner_run(run->runner[side], in, out, scratch, err);
 }
 
-Q8_SIMD_CLONES
-static double sum_of_difference(const float *a, const float *b, size_t n)
-{
-    enum { LANES = 16 };
-    float lane[LANES] = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t k = 0; k < LANES; k++)
-            lane[k] += a[i + k] - b[i + k];
-    double sum = 0;
-    for (size_t k = 0; k < LANES; k++)
-        sum += (double)lane[k];
-    for (; i < n; i++)
-        sum += (double)(a[i] - b[i]);
-    return sum;
-}
-
-/* While the picture's outputs are in the cache. */
-static void compare_outputs(const struct running *run, size_t picture)
-{
-    const size_t count = count_of(run->r, run->node->out[0]), channels = (size_t)run->channels;
-    const size_t each = count / channels;
-    float *exact = run->out[EXACT][0] + picture * count;
-    const float *int8 = run->out[INT8][0] + picture * count;
-    for (size_t c = 0; c < channels; c++)
-        run->off[picture * channels + c] =
-            sum_of_difference(int8 + c * each, exact + c * each, each);
-    if (run->act)
-        q8_activate_array(run->act, exact, count);
-}
-
 static q8_code run_pictures(void *user, int worker, q8_err *err)
 {
     struct running *run = user;
     char *scratch = run->scratch + (size_t)worker * run->each;
     q8_code code = Q8_OK;
-    for (int i; !code && (i = atomic_fetch_add(&run->next, 1)) < run->r->n;) {
-        for (int side = 0; !code && side < run->sides; side++)
-            code = run_picture(run, side, (size_t)i, scratch, err);
-        if (!code && run->off)
-            compare_outputs(run, (size_t)i);
-    }
+    for (int i; !code && (i = atomic_fetch_add(&run->next, 1)) < run->r->n * run->sides;)
+        code = run_picture(run, i % run->sides, (size_t)(i / run->sides), scratch, err);
     return code;
 }
 
@@ -335,36 +314,33 @@ static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
     return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
 }
 
-/* The layer without its activation. */
-static q8_node *bare(q8_arena *arena, const q8_node *node)
+/* The layer with weights as its int8 form has them, and with that one's bias, which `exact` may
+ * lack. */
+static q8_node *dequantise(q8_arena *arena, const q8_node *node, const q8_node *exact)
 {
+    const q8_quant *quant = node->quant;
+    const size_t count = exact->weight[0].count, each = count / quant->n_weight_scales;
     q8_node *copy = q8_arena_alloc(arena, sizeof(*copy));
-    void *attr = q8_arena_alloc(arena, node->op->attr_size);
-    if (!copy || !attr)
-        return NULL;
-    *copy = *node;
-    copy->quant = NULL;
-    copy->attr = memcpy(attr, node->attr, node->op->attr_size);
-    if (node->op->activation)
-        node->op->activation(copy)->type = Q8_ACT_NONE;
-    return copy;
-}
-
-/* Weights as the int8 layer has them. */
-static bool dequantise(q8_arena *arena, q8_node *bare_node, const q8_quant *quant)
-{
-    const size_t count = bare_node->weight[0].count, each = count / quant->n_weight_scales;
+    void *attr = q8_arena_alloc(arena, exact->op->attr_size);
     float *weight = q8_arena_array(arena, count, sizeof(*weight));
-    for (size_t i = 0; weight && i < count; i++)
+    if (!copy || !attr || !weight)
+        return NULL;
+    for (size_t i = 0; i < count; i++)
         weight[i] = (float)quant->weight[i] / quant->weight_scales[i / each];
-    bare_node->weight[0].data = weight;
-    return weight != NULL;
+    *copy = *exact;
+    copy->attr = memcpy(attr, exact->attr, exact->op->attr_size);
+    copy->weight[0].data = weight;
+    if (node->weight[1].count) {
+        copy->weight[1] = node->weight[1];
+        node->op->set_bias(copy);
+    }
+    return copy;
 }
 
 /* Both forms of a layer, compiled at the same time. */
 struct forms {
     const q8_graph *graph;
-    q8_node *node[SIDES];
+    const q8_node *node[SIDES];
     q8_runner *runner[SIDES];
     atomic_int next;
 };
@@ -379,126 +355,124 @@ static q8_code compile_forms(void *user, int worker, q8_err *err)
     return code;
 }
 
-static q8_code open_forms(struct forms *f, struct refine *r, q8_arena *arena, const q8_node *node,
-                          const q8_node *exact)
-{
-    *f = (struct forms){.graph = r->graph};
-    f->node[EXACT] = bare(arena, exact);
-    f->node[INT8] = bare(arena, exact);
-    if (!f->node[EXACT] || !f->node[INT8] || !dequantise(arena, f->node[INT8], node->quant))
-        return q8_fail_nomem(r->err);
-    /* With the bias it has now, which may be one that `exact` lacks. */
-    if (node->weight[1].count) {
-        f->node[INT8]->weight[1] = node->weight[1];
-        node->op->set_bias(f->node[INT8]);
-    }
-    return q8_parallel(r->threads < SIDES ? r->threads : SIDES, compile_forms, f, r->err);
-}
-
-static void close_forms(struct forms *f)
-{
-    q8_runner_close(&f->runner[EXACT]);
-    q8_runner_close(&f->runner[INT8]);
-}
-
-/* What lies behind the activation in the float network, in front of it in the int8 one; and how
- * much the channels of each picture differ in front of it, in `off`. */
 static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact,
-                         const float *coded, int channels, double *off)
+                         const float *coded)
 {
-    struct forms forms = {0};
+    struct forms forms = {.graph = r->graph, .node[EXACT] = exact};
     struct running run;
     q8_arena *arena = q8_arena_open();
     q8_code code = open_running(&run, r, node, SIDES);
+    if (!code && !(arena && (forms.node[INT8] = dequantise(arena, node, exact))))
+        code = q8_fail_nomem(r->err);
     if (!code)
-        code = arena ? open_forms(&forms, r, arena, node, exact) : q8_fail_nomem(r->err);
+        code = q8_parallel(r->threads < SIDES ? r->threads : SIDES, compile_forms, &forms, r->err);
     if (!code) {
         run.in[INT8][0] = coded;
-        run.channels = channels;
-        run.off = off;
-        run.act = node->op->activation ? node->op->activation((q8_node *)(uintptr_t)node) : NULL;
         run.runner[EXACT] = forms.runner[EXACT];
         run.runner[INT8] = forms.runner[INT8];
         code = run_all(&run, r);
     }
-    close_forms(&forms);
+    q8_runner_close(&forms.runner[EXACT]);
+    q8_runner_close(&forms.runner[INT8]);
     close_running(&run);
     q8_arena_close(&arena);
     return code;
 }
 
-/* An int8 layer's outputs on the way from in front of the activation to behind it. */
-struct finishing {
-    float *x;
-    int n, channels;
-    size_t each;              /* elements of a channel */
-    const float *off;         /* by channel, what is too much */
-    const q8_activation *act; /* NULL: none */
+/* Sums of a layer's windows, by picture, in both networks. */
+struct summing {
+    const q8_node *layer; /* in float */
+    const q8_shape *in;
+    const float *x[SIDES];
+    int n;
+    size_t size;        /* of a window, of all groups' */
+    double *sum[SIDES]; /* n x size */
     atomic_int next;
 };
 
-static q8_code finish_pictures(void *user, int worker, q8_err *err)
+static q8_code sum_pictures(void *user, int worker, q8_err *err)
 {
     (void)worker, (void)err;
-    struct finishing *f = user;
-    for (int i; (i = atomic_fetch_add(&f->next, 1)) < f->n;) {
-        float *x = f->x + (size_t)i * f->each * (size_t)f->channels;
-        for (int c = 0; c < f->channels; c++, x += f->each) {
-            for (size_t k = 0; k < f->each; k++)
-                x[k] -= f->off[c];
-            if (f->act)
-                q8_activate_array(f->act, x, f->each);
-        }
+    struct summing *s = user;
+    for (int i; (i = atomic_fetch_add(&s->next, 1)) < SIDES * s->n;) {
+        const size_t side = (size_t)i % SIDES, picture = (size_t)i / SIDES;
+        s->layer->op->window_sums(s->layer, s->in, s->x[side] + picture * q8_shape_count(s->in),
+                                  s->sum[side] + picture * s->size);
     }
     return Q8_OK;
 }
 
-/* Takes each channel's mean error off its bias. @param off by channel, is set */
-static q8_code correct_bias(struct refine *r, q8_node *node, const q8_linear *view, size_t each,
-                            const double *sums, float *off)
+/* The sum of all pictures, in their order, in place of the first one's. */
+static void add_up(const struct summing *s)
+{
+    for (size_t side = 0; side < SIDES; side++)
+        for (size_t i = 1; i < (size_t)s->n; i++)
+            for (size_t k = 0; k < s->size; k++)
+                s->sum[side][k] += s->sum[side][i * s->size + k];
+}
+
+/* What the int8 layer's output `o` has too much without the biases, added up as `s` is. */
+static double sum_of_error(const q8_node *node, const q8_linear *view, const struct summing *s,
+                           size_t o)
+{
+    const size_t row = (size_t)view->inputs * (size_t)view->kernel;
+    const size_t outputs = (size_t)view->groups * (size_t)view->outputs;
+    const size_t at = o / (size_t)view->outputs * row;
+    const float scale = node->quant->weight_scales[o / (outputs / node->quant->n_weight_scales)];
+    const signed char *q = node->quant->weight + o * row;
+    const float *w = s->layer->weight[0].data + o * row;
+    double codes = 0, exact = 0;
+    for (size_t i = 0; i < row; i++) {
+        codes += q[i] * s->sum[INT8][at + i];
+        exact += (double)w[i] * s->sum[EXACT][at + i];
+    }
+    return codes / (double)scale - exact;
+}
+
+/* Takes each channel's mean error in front of the activation off its bias: outputs are linear in
+ * the windows, so their means are made of the windows'. */
+static q8_code set_biases(struct refine *r, q8_node *node, const q8_linear *view,
+                          const struct summing *s)
 {
     const size_t channels = (size_t)view->groups * (size_t)view->outputs;
+    const double positions = (double)count_of(r, node->out[0]) / (double)channels;
+    const q8_weight *before = &s->layer->weight[1];
     float *bias = q8_own_bias(r->graph->arena, node, view);
     if (!bias)
         return q8_fail_nomem(r->err);
-    for (size_t c = 0; c < channels; c++) {
-        double sum = 0;
-        for (size_t i = 0; i < (size_t)r->n; i++)
-            sum += sums[i * channels + c];
-        off[c] = (float)(sum / ((double)r->n * (double)each));
-        if (!isfinite(off[c]))
-            off[c] = 0;
-        bias[c] -= off[c];
+    for (size_t o = 0; o < channels; o++) {
+        const double off = sum_of_error(node, view, s, o) / (positions * s->n);
+        const float to = (float)((before->count ? (double)before->data[o] : 0) - off);
+        if (isfinite(to))
+            bias[o] = to;
     }
     return Q8_OK;
 }
 
-static q8_code correct_layer(struct refine *r, q8_node *node, const q8_node *exact,
-                             const float *coded)
+static q8_code correct_bias(struct refine *r, q8_node *node, const q8_node *exact,
+                            const float *coded)
 {
     q8_linear view;
-    if (!node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view))
-        return q8_fail(r->err, Q8_EINTERNAL, &node->loc, node->name, "an int8 layer is not linear");
-    const int channels = view.groups * view.outputs;
-    const size_t each = count_of(r, node->out[0]) / (size_t)channels;
-    double *sums = calloc((size_t)channels * (size_t)r->n, sizeof(*sums));
-    float *off = calloc((size_t)channels, sizeof(*off));
-    q8_code code = sums && off ? Q8_OK : q8_fail_nomem(r->err);
-    if (!code)
-        code = run_layer(r, node, exact, coded, channels, sums);
-    if (!code && r->opts->correct_bias)
-        code = correct_bias(r, node, &view, each, sums, off);
+    const q8_shape *in = &r->graph->tensor[node->in[0]].shape;
+    if (!exact->op->window_sums || !node->op->linear(node, in, &view))
+        return Q8_OK;
+    struct summing s = {.layer = exact,
+                        .in = in,
+                        .x = {r->value[node->in[0]].at[EXACT], coded},
+                        .n = r->n,
+                        .size = (size_t)view.groups * (size_t)view.inputs * (size_t)view.kernel};
+    const size_t all = (size_t)s.n * s.size;
+    double *sums = q8_buffers_take(&r->buffers, SIDES * all * sizeof(*sums));
+    if (!sums)
+        return q8_fail_nomem(r->err);
+    s.sum[EXACT] = sums;
+    s.sum[INT8] = sums + all;
+    q8_code code = q8_parallel(r->threads, sum_pictures, &s, r->err);
     if (!code) {
-        struct finishing f = {.x = r->value[node->out[0]].at[INT8],
-                              .n = r->n,
-                              .channels = channels,
-                              .each = each,
-                              .off = off,
-                              .act = node->op->activation ? node->op->activation(node) : NULL};
-        code = q8_parallel(r->threads, finish_pictures, &f, r->err);
+        add_up(&s);
+        code = set_biases(r, node, &view, &s);
     }
-    free(sums);
-    free(off);
+    q8_buffers_give(&r->buffers, sums);
     return code;
 }
 
@@ -507,15 +481,17 @@ static q8_code refine_layer(struct refine *r, q8_node *node, const q8_node *exac
     float *coded;
     q8_code code = code_inputs(r, node, &coded);
     const q8_layer_inputs inputs = {
-        .n = r->n, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
+        .n = r->n, .layer = exact, .exact = r->value[node->in[0]].at[EXACT], .coded = coded};
     if (!code && r->opts->compensate) {
         code = q8_compensate_rounding(r->graph, node, &inputs, &r->buffers, r->env, r->err);
         node->weight[1] = exact->weight[1];
         if (!code)
             code = q8_correct_bias_node(r->graph, node, r->opts->mean[node->in[0]], r->err);
     }
-    if (!code)
-        code = correct_layer(r, node, exact, coded);
+    if (!code && r->opts->correct_bias)
+        code = correct_bias(r, node, exact, coded);
+    if (!code && is_needed(r, node))
+        code = run_layer(r, node, exact, coded);
     q8_buffers_give(&r->buffers, coded);
     return code;
 }
@@ -538,7 +514,7 @@ static q8_code refine_nodes(struct refine *r)
             continue;
         if (node->quant)
             code = refine_layer(r, node, r->exact->node[i]);
-        else
+        else if (is_needed(r, node))
             code = run_both(r, node);
         release_inputs(r, node);
         if (r->env && r->env->progress)
@@ -560,6 +536,7 @@ q8_code q8_refine_graph(q8_graph *graph, const q8_graph *exact, const q8_refine_
     if (!r.value)
         return q8_fail_nomem(err);
     count_readers(&r);
+    mark_needed(&r);
     r.n = pictures_that_fit(&r);
     q8_code code = read_samples(&r);
     if (!code && r.n > 0)

@@ -64,8 +64,8 @@ class Statistics(unittest.TestCase):
             self.assertIn(f"{len(listed[i::3])} pictures used", done.stdout)
         self.run_tool("--stats", "2.stats", "0.stats", "1.stats", "--images", self.images, *self.outputs("merged"))
         self.assert_same("one", "merged", "param", "bin")
-        # Without refinement no picture is needed at all.
-        plain = "--round=nearest", "--bias-correct=0", "--method=kl", "--verify=0"
+        # Without refinement, and choices that are tried on pictures, none is needed at all.
+        plain = ("--round=nearest", "--bias-correct=0", "--method=kl", "--equalize=0", "--shift=0", "--verify=0")
         self.run_tool("--images", self.images, *self.outputs("plain"), *plain)
         done = self.run_tool("--stats", "0.stats", "1.stats", "2.stats", *self.outputs("without"), *plain)
         self.assert_same("plain", "without", "param", "bin")

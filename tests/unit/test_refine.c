@@ -11,6 +11,37 @@
 
 /* --- windows ---------------------------------------------------------------------------------- */
 
+static void run_alone(const q8_graph *graph, const q8_node *node, const float *const *in,
+                      float *const *out)
+{
+    q8_runner *runner;
+    assert_int_equal(q8_runner_open(&runner, graph, node, NULL), Q8_OK);
+    void *scratch = aligned_alloc(64, q8_runner_scratch(runner));
+    assert_non_null(scratch);
+    assert_int_equal(q8_runner_run(runner, in, out, scratch, NULL), Q8_OK);
+    q8_runner_close(&runner);
+    free(scratch);
+}
+
+static void check_sums(const q8_node *node, const q8_shape *in, const float *x, int groups, int n,
+                       size_t positions)
+{
+    const size_t all = (size_t)groups * (size_t)n;
+    double *sum = calloc(all, sizeof(*sum)), *right = calloc(all, sizeof(*right));
+    float *row = malloc((size_t)n * sizeof(*row));
+    for (int g = 0; g < groups; g++)
+        for (size_t at = 0; at < positions; at++) {
+            node->op->window(node, in, x, at, g, row);
+            for (int i = 0; i < n; i++)
+                right[g * n + i] += (double)row[i];
+        }
+    memset(sum, 0xff, all * sizeof(*sum));
+    node->op->window_sums(node, in, x, sum);
+    for (size_t i = 0; i < all; i++)
+        assert_true(fabs(sum[i] - right[i]) < 1e-4);
+    free(sum), free(right), free(row);
+}
+
 /* Every output is the product of its window and its weights. */
 static void check_window(const q8_node *node, const q8_graph *graph, uint32_t seed)
 {
@@ -25,14 +56,9 @@ static void check_window(const q8_node *node, const q8_graph *graph, uint32_t se
     float *row = malloc((size_t)n * sizeof(*row));
     for (size_t i = 0; i < q8_shape_count(in); i++)
         x[i] = random_float(&seed);
-    q8_runner *runner;
-    assert_int_equal(q8_runner_open(&runner, graph, node, NULL), Q8_OK);
-    void *scratch = aligned_alloc(64, q8_runner_scratch(runner));
     const float *ins[] = {x};
     float *outs[] = {y};
-    assert_int_equal(q8_runner_run(runner, ins, outs, scratch, NULL), Q8_OK);
-    q8_runner_close(&runner);
-    free(scratch);
+    run_alone(graph, node, ins, outs);
     for (int g = 0; g < view.groups; g++)
         for (size_t at = 0; at < spatial; at++) {
             node->op->window(node, in, x, at, g, row);
@@ -43,6 +69,7 @@ static void check_window(const q8_node *node, const q8_graph *graph, uint32_t se
                 assert_true(fabs(sum - (double)y[(size_t)o * spatial + at]) < 1e-4);
             }
         }
+    check_sums(node, in, x, view.groups, n, spatial);
     free(x), free(y), free(row);
 }
 
@@ -74,6 +101,32 @@ static void windows_make_the_outputs(void **state)
         check_window(node, net.graph, (uint32_t)i + 11);
         net_close(&net);
     }
+}
+
+/* More positions than are done at a time; beside the oracle. */
+static void pointwise_convolutions_are_those_of_plain_c(void **state)
+{
+    (void)state;
+    struct net net = net_open(3);
+    const int in = net_input(&net, 20, 30, 41);
+    q8_node *node = net_conv(&net, &q8_op_convolution, in, 13, 1, 1, 0, 1, 1);
+    ((q8_conv_attr *)node->attr)->activation.type = Q8_ACT_RELU;
+    net_finish(&net, node);
+    const q8_shape *shape = &net.graph->tensor[in].shape;
+    const q8_shape *out_shape = &net.graph->tensor[node->out[0]].shape;
+    const size_t n = q8_shape_count(out_shape);
+    float *x = malloc(q8_shape_count(shape) * sizeof(*x)), *y = malloc(2 * n * sizeof(*y));
+    for (size_t i = 0; i < q8_shape_count(shape); i++)
+        x[i] = random_float(&net.seed);
+    const float *ins[] = {x};
+    float *got[] = {y}, *right[] = {y + n};
+    run_alone(net.graph, node, ins, got);
+    const q8_forward plain = {node, shape, out_shape, ins, right};
+    assert_int_equal(node->op->forward(&plain, NULL), Q8_OK);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabsf(y[i] - y[n + i]) < 1e-5f);
+    free(x), free(y);
+    net_close(&net);
 }
 
 /* --- layers ----------------------------------------------------------------------------------- */
@@ -138,18 +191,23 @@ static void check_layer(int inputs, int outputs, int kernel, int group)
     node->quant = &quant;
     const double error = layer_error(node, net.graph, x);
     q8_buffers buffers = {0};
-    const q8_layer_inputs sample = {.n = PICTURES, .exact = x, .coded = x};
+    const q8_layer_inputs sample = {.n = PICTURES, .layer = node, .exact = x, .coded = x};
     assert_int_equal(
         q8_compensate_rounding(net.graph, node, &sample, &buffers, &(q8_env){.threads = 1}, NULL),
         Q8_OK);
     const q8_quant *one = node->quant;
     assert_ptr_not_equal(one, &quant);
     assert_true(layer_error(node, net.graph, x) < 0.8 * error);
-    node->quant = &quant;
+    /* The int8 layer's own padding is in codes, and of no account. */
+    q8_node again = *node;
+    q8_conv_attr in_codes = *(const q8_conv_attr *)node->attr;
+    in_codes.pad_value = 100;
+    again.attr = &in_codes;
+    again.quant = &quant;
     assert_int_equal(
-        q8_compensate_rounding(net.graph, node, &sample, &buffers, &(q8_env){.threads = 3}, NULL),
+        q8_compensate_rounding(net.graph, &again, &sample, &buffers, &(q8_env){.threads = 3}, NULL),
         Q8_OK);
-    assert_memory_equal(node->quant->weight, one->weight, weights);
+    assert_memory_equal(again.quant->weight, one->weight, weights);
     free(before), free(x);
     q8_buffers_close(&buffers);
     net_close(&net);
@@ -203,6 +261,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_make_the_outputs),
+        cmocka_unit_test(pointwise_convolutions_are_those_of_plain_c),
         cmocka_unit_test(layers_are_rounded_alike_by_any_number_of_threads),
         cmocka_unit_test(buffers_come_back),
     };

@@ -244,7 +244,7 @@ static void round_large(struct member *m)
                             .bottom_scale = 127,
                             .weight_limit = 127,
                             .sum_limit = Q8_INT32_SUM};
-    const q8_layer_inputs inputs = {.n = SAMPLES, .exact = x, .coded = x};
+    const q8_layer_inputs inputs = {.n = SAMPLES, .layer = node, .exact = x, .coded = x};
     q8_buffers buffers = {0};
     node->quant = &quant;
     m->code = q8_compensate_rounding(graph, node, &inputs, &buffers, &m->env, &m->err);
