@@ -193,11 +193,12 @@ static q8_code sample_windows(q8_windows *windows, const q8_model *model, const 
     if (!wanted)
         return q8_fail_nomem(err);
     q8_quant_wanted(model->graph, wanted);
+    const bool fast = model->fast.info.used; /* as the statistics that choices start from */
     const q8_windows_of what = {.graph = model->graph,
                                 .wanted = wanted,
                                 .opts = opts->pictures,
                                 .transform = &model->transform,
-                                .backend = Q8_BACKEND_CPU};
+                                .backend = fast ? Q8_BACKEND_CPU_BF16 : Q8_BACKEND_CPU};
     return q8_windows_sample(windows, &what, env, err);
 }
 
