@@ -148,7 +148,6 @@ static void check_layouts(const float *nchw, int pictures, q8_shape shape)
         return;
     check_layout(nchw, pictures, shape, 8);
     check_layout(nchw, pictures, shape, 16);
-    check_layout(nchw, pictures, shape, 32);
     check_layout(nchw, pictures, shape, shape.dim[0]); /* pixel by pixel */
 }
 
