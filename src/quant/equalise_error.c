@@ -381,7 +381,7 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
     const int out = model->classes->first[node->out[0]], n = view->inputs;
     const int outputs = view->groups * view->outputs, together = rows_together(model, node, view);
     const size_t channels = (size_t)channels_of(model, node->in[0]);
-    float *room = malloc(5 * channels * sizeof(*room)), *row = room + 3 * channels;
+    float *room = malloc(5 * channels * sizeof(*room)), *scratch = room + 3 * channels;
     if (!room)
         return HUGE_VAL; /* no factors are better than that */
     const struct inputs in = inputs_of(model, node->in[0], factor, room);
@@ -391,7 +391,7 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
         struct parts p = {0};
         double step = 0;
         for (int k = o; k < o + together; k++) {
-            p = parts_of(model, index, view, k, row);
+            p = parts_of(model, index, view, k, scratch);
             const struct row row = measure_row(&p, in.inverse + k / view->outputs * n, n);
             const double s = factor_of(model, factor, out + k);
             step = fmax(step, s * fmax((double)row.largest / 127, (double)row.total / limit));
@@ -399,7 +399,7 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
         for (int k = o; k < o + together; k++) {
             const double own = step / factor_of(model, factor, out + k);
             if (together > 1)
-                p = parts_of(model, index, view, k, row);
+                p = parts_of(model, index, view, k, scratch);
             const float error = row_error(&p, &in, k / view->outputs * n, n,
                                           (float)(view->kernel * own * own / 12));
             sum += model->effect[out + k] * active_part(model, node, out + k) * (double)error;
