@@ -29,8 +29,8 @@ from common import BUILD, SHARED, NcnnNet, convert, make_weights, picture, run  
 MODELS = ["squeezenet_v1.1", "mobilenet_v1", "mobilenet_v2", "resnet18", "resnet50", "googlenet"]
 IMAGES = SHARED / "images" / "calib"
 MEAN = (104, 117, 123)
-# As much as ncnn's chain does: no refinement on pictures, no verification.
-PLAIN = ["--round=nearest", "--bias-correct=0", "--verify=0"]
+# As much as ncnn2table kl and ncnn2int8 do: no rewrites, no refinement on pictures, no verification.
+PLAIN = ["--method=kl", "--equalize=0", "--shift=0", "--round=nearest", "--bias-correct=0", "--verify=0"]
 
 
 def find(name, tmp):

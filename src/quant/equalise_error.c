@@ -1,6 +1,7 @@
 #include "quant/equalise_error.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/simd.h"
@@ -241,15 +242,16 @@ static void sizes_and_squares(const float *w, size_t n, float *size, float *squa
 }
 
 /* From the table, or from the weights where there is one for each input. */
-static struct parts parts_of(const q8_error_model *m, int index, const q8_linear *view, int output)
+static struct parts parts_of(const q8_error_model *m, int index, const q8_linear *view, int output,
+                             float *row)
 {
     const size_t inputs = (size_t)view->inputs, at = (size_t)output * inputs;
     const float *table = m->parts[index], *w = m->graph->node[index]->weight[0].data;
     const size_t all = inputs * (size_t)(view->groups * view->outputs);
     if (table)
         return (struct parts){table + at, table + all + at, table + 2 * all + at};
-    sizes_and_squares(w + at, inputs, m->row, m->row + inputs);
-    return (struct parts){m->row, m->row, m->row + inputs};
+    sizes_and_squares(w + at, inputs, row, row + inputs);
+    return (struct parts){row, row, row + inputs};
 }
 
 /* Weights are looked at once, and not again for each factor that is tried. */
@@ -278,22 +280,16 @@ static q8_code make_parts(q8_error_model *m, int index, q8_arena *arena, q8_err 
 
 static q8_code make_all_parts(q8_error_model *m, q8_arena *arena, q8_err *err)
 {
-    size_t most = 0;
     q8_code code = Q8_OK;
     m->parts = q8_arena_array(arena, (size_t)m->graph->n_nodes + 1, sizeof(*m->parts));
     if (!m->parts)
         return q8_fail_nomem(err);
     for (int i = 0; i < m->graph->n_nodes && !code; i++) {
-        const q8_linear *view = &m->classes->node[i].view;
         if (m->classes->node[i].role != Q8_ROLE_LINEAR || !can_be_int8(m->graph->node[i]))
             continue;
-        const size_t inputs = (size_t)view->groups * (size_t)view->inputs;
-        most = inputs > most ? inputs : most;
         code = make_parts(m, i, arena, err);
     }
-    m->row = q8_arena_array(arena, 2 * most + 1, sizeof(*m->row));
-    m->input = q8_arena_array(arena, 3 * most + 1, sizeof(*m->input));
-    return code || (m->row && m->input) ? code : q8_fail_nomem(err);
+    return code;
 }
 
 /* Of each input: 1 / factor, factor^2, variance. */
@@ -301,10 +297,11 @@ struct inputs {
     const float *inverse, *square, *variance;
 };
 
-static struct inputs inputs_of(const q8_error_model *m, int tensor, const float *factor)
+static struct inputs inputs_of(const q8_error_model *m, int tensor, const float *factor,
+                               float *room)
 {
     const size_t n = (size_t)channels_of(m, tensor);
-    float *inverse = m->input, *square = inverse + n, *variance = square + n;
+    float *inverse = room, *square = inverse + n, *variance = square + n;
     for (size_t i = 0; i < n; i++) {
         const int channel = m->classes->first[tensor] + (int)i;
         const double s = factor_of(m, factor, channel);
@@ -383,14 +380,18 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
     const q8_linear *view = &model->classes->node[index].view;
     const int out = model->classes->first[node->out[0]], n = view->inputs;
     const int outputs = view->groups * view->outputs, together = rows_together(model, node, view);
-    const struct inputs in = inputs_of(model, node->in[0], factor);
+    const size_t channels = (size_t)channels_of(model, node->in[0]);
+    float *room = malloc(5 * channels * sizeof(*room)), *scratch = room + 3 * channels;
+    if (!room)
+        return HUGE_VAL; /* no factors are better than that */
+    const struct inputs in = inputs_of(model, node->in[0], factor, room);
     const double limit = (double)q8_quant_sum_limit(node);
     double sum = 0;
     for (int o = 0; o < outputs; o += together) {
         struct parts p = {0};
         double step = 0;
         for (int k = o; k < o + together; k++) {
-            p = parts_of(model, index, view, k);
+            p = parts_of(model, index, view, k, scratch);
             const struct row row = measure_row(&p, in.inverse + k / view->outputs * n, n);
             const double s = factor_of(model, factor, out + k);
             step = fmax(step, s * fmax((double)row.largest / 127, (double)row.total / limit));
@@ -398,12 +399,13 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
         for (int k = o; k < o + together; k++) {
             const double own = step / factor_of(model, factor, out + k);
             if (together > 1)
-                p = parts_of(model, index, view, k);
+                p = parts_of(model, index, view, k, scratch);
             const float error = row_error(&p, &in, k / view->outputs * n, n,
                                           (float)(view->kernel * own * own / 12));
             sum += model->effect[out + k] * active_part(model, node, out + k) * (double)error;
         }
     }
+    free(room);
     return sum * part_of_taps(model, node);
 }
 

@@ -26,8 +26,7 @@ typedef struct q8_error_model {
     double *effect;             /**< of an error in every element, on the network's outputs */
     /** Effects of what rounding and clipping inputs of int8 layers do. */
     double *rounding, *clipping;
-    float **parts;      /**< private, by node */
-    float *row, *input; /**< private: room for an output's weights, and for a layer's inputs */
+    float **parts; /**< private, by node */
 } q8_error_model;
 
 /** From `arena`. */
