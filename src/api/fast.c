@@ -6,6 +6,7 @@
 
 #include "base/team.h"
 #include "calib/threshold.h"
+#include "passes/passes.h"
 #include "quant/choose.h"
 #include "quant/quant.h"
 
@@ -34,18 +35,34 @@ q8_code q8_fast_begin(q8_calibration_of *what, const q8_env *env, q8_err *err)
     return code;
 }
 
-static q8_code run_one_way(q8_calibration *cal, const q8_calibration_of *what,
-                           q8_backend_kind backend, const q8_env *env, q8_err *err)
+static q8_code run_some(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
+                        q8_err *err)
 {
-    q8_calib_opts some = *what->opts;
-    q8_calibration_of one_way = *what;
-    if (some.limit == 0 || some.limit > PICTURES)
-        some.limit = PICTURES;
-    some.strict = false;
-    one_way.opts = &some;
-    one_way.backend = backend;
-    one_way.origin = NULL;
-    return q8_calibration_run(cal, &one_way, env, err);
+    q8_calib_opts opts = *what->opts;
+    q8_calibration_of some = *what;
+    if (opts.limit == 0 || opts.limit > PICTURES)
+        opts.limit = PICTURES;
+    opts.strict = false;
+    some.opts = &opts;
+    some.origin = NULL;
+    return q8_calibration_run(cal, &some, env, err);
+}
+
+/* So few pictures do not repay what winograd's weights take to transform. */
+static q8_code run_in_fp32(q8_calibration *cal, const q8_calibration_of *what, const q8_env *env,
+                           q8_err *err)
+{
+    q8_calibration_of fp32 = *what;
+    q8_arena *arena = q8_arena_open();
+    q8_graph *direct = arena ? q8_graph_copy(what->graph, arena) : NULL;
+    for (int i = 0; direct && i < direct->n_nodes; i++)
+        direct->node[i]->exact = true;
+    fp32.graph = direct;
+    fp32.backend = Q8_BACKEND_CPU;
+    fp32.plan = NULL;
+    const q8_code code = direct ? run_some(cal, &fp32, env, err) : q8_fail_nomem(err);
+    q8_arena_close(&arena);
+    return code;
 }
 
 q8_code q8_fast_calibrate(q8_model *model, const q8_calibration_of *what, const q8_env *env,
@@ -57,9 +74,9 @@ q8_code q8_fast_calibrate(q8_model *model, const q8_calibration_of *what, const 
     quiet.warn = quiet.note = NULL;
     quiet.progress = NULL;
     fast->info.used = true;
-    q8_code code = run_one_way(&fast->bf16, what, Q8_BACKEND_CPU_BF16, &quiet, &why);
+    q8_code code = run_some(&fast->bf16, what, &quiet, &why);
     if (!code)
-        code = run_one_way(&fast->fp32, what, Q8_BACKEND_CPU, &quiet, &why);
+        code = run_in_fp32(&fast->fp32, what, &quiet, &why);
     if (q8_sample_unreadable(code)) { /* all of these pictures, but calibration found others */
         q8_calibration_free(&fast->bf16);
         return Q8_OK;

@@ -7,7 +7,7 @@
 /** Sets the backend to bf16 if `opts` ask for it and all members of the team are faster that way; a
  * note says if not. An exchange where they ask for it. */
 q8_code q8_fast_begin(q8_calibration_of *what, const q8_env *env, q8_err *err);
-/** Runs some of the pictures both ways, in the model's `fast`. */
+/** Runs some of the pictures both ways, for the model's `fast`; `what` is how the others were. */
 q8_code q8_fast_calibrate(q8_model *model, const q8_calibration_of *what, const q8_env *env,
                           q8_err *err);
 /** Compares the thresholds that both give for `graph`, which has been rewritten. */

@@ -75,6 +75,7 @@ void q8_model_close(q8_model **model)
 
 static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env, q8_err *err)
 {
+    q8_exec *plan = NULL;
     bool *wanted =
         q8_arena_array(model->arena, (size_t)model->graph->n_tensors + 1, sizeof(*wanted));
     if (!wanted)
@@ -87,14 +88,17 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
         .opts = opts,
         .transform = &model->transform,
         .backend = Q8_BACKEND_CPU,
+        .plan = &plan,
         .origin = &model->origin,
     };
     q8_code code = q8_fast_begin(&what, env, err);
     if (!code)
         code = opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
                                 : q8_calibration_run(&model->calibration, &what, env, err);
-    return code || what.backend != Q8_BACKEND_CPU_BF16 ? code
-                                                       : q8_fast_calibrate(model, &what, env, err);
+    if (!code && what.backend == Q8_BACKEND_CPU_BF16)
+        code = q8_fast_calibrate(model, &what, env, err);
+    q8_exec_close(&plan);
+    return code;
 }
 
 q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env,

@@ -19,6 +19,7 @@ struct job {
     const q8_graph *graph;
     q8_samples *samples;
     q8_exec *exec;
+    q8_exec **kept; /* where `exec` is to be left; NULL: nowhere */
     struct worker *worker;
     void **user; /* by worker, for the loop */
     int n_workers;
@@ -234,11 +235,13 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         code = q8_origin_of_samples(what->origin, job->samples, err);
     if (!code && job->checkpoint)
         code = open_checkpoint(job, what->opts->strict, env, err);
+    if (code || (job->kept && (job->exec = *job->kept)))
+        return code;
     const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
     const q8_exec_opts exec = {.backend = what->backend,
                                .batch = one ? 1 : q8_calibration_batch(what->graph),
                                .wanted = what->wanted};
-    return code ? code : q8_exec_open(&job->exec, job->graph, &exec, err);
+    return q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
 static void close_job(struct job *job)
@@ -248,7 +251,10 @@ static void close_job(struct job *job)
     free(job->worker);
     free(job->user);
     q8_loop_state_free(&job->state);
-    q8_exec_close(&job->exec);
+    if (job->kept)
+        *job->kept = job->exec;
+    else
+        q8_exec_close(&job->exec);
     q8_samples_close(&job->samples);
 }
 
@@ -269,7 +275,7 @@ q8_code q8_calibration_run(q8_calibration *cal, const q8_calibration_of *what, c
         cal->stats = calloc((size_t)cal->n_tensors + 1, sizeof(*cal->stats));
         return cal->stats ? Q8_OK : q8_fail_nomem(err);
     }
-    struct job job = {.graph = what->graph, .checkpoint = what->checkpoint};
+    struct job job = {.graph = what->graph, .checkpoint = what->checkpoint, .kept = what->plan};
     q8_code code = open_job(&job, what, env, err);
     const q8_loop loop = {
         .samples = job.samples,

@@ -23,6 +23,9 @@ typedef struct q8_calibration_of {
     const q8_caffe_transform
         *transform; /**< what the prototxt says of preprocessing; may be NULL */
     q8_backend_kind backend;
+    /** Where the plan is kept for another run of the same, by the caller's q8_exec_close(); taken
+     * from there if it holds one. NULL: it is not kept. */
+    q8_exec **plan;
     /** Holding what q8_checkpoint_open() wants: written now and then, and gone on from if it is
      * there. NULL: none. */
     struct q8_checkpoint *checkpoint;
