@@ -14,6 +14,7 @@
 #include "base/simd.h"
 #include "exec/layout.h"
 #include "exec/onednn.h"
+#include "ops/conv.h"
 #include "ops/rows.h"
 
 /* To the nearest, halves to even; NaN stays NaN. */
@@ -94,13 +95,19 @@ static int fast_block(void)
     return q8_dnnl_has_isa(dnnl_cpu_isa_avx512_core_bf16) ? 16 : 0;
 }
 
+/* What a filter covers of 1 to 3 channels, at least: fewer products do not repay the rounding. */
+enum { MIN_FLAT_KERNEL = 25 };
+
 /* The rule looks at the processor and the shape alone, never at a clock, so results are the same in
  * every run. Pictures of 1 to 3 channels are best read as they are, or as pixels. */
 static q8_code compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
 {
-    const bool flat = job->in->dim[0] < 4 && job->block != Q8_CHANNELS_LAST;
+    const q8_conv_attr *a = job->node->attr;
+    const bool few = job->in->dim[0] < 4, flat = few && job->block != Q8_CHANNELS_LAST;
     const q8_dnnl_way way = {dnnl_convolution_direct, flat ? 1 : job->block, job->block, true};
-    return q8_dnnl_compile_convolution_in(job, &way, kernel);
+    return few && a->kernel_w * a->kernel_h < MIN_FLAT_KERNEL
+               ? Q8_OK
+               : q8_dnnl_compile_convolution_in(job, &way, kernel);
 }
 
 static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
