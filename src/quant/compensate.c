@@ -15,7 +15,7 @@
 enum {
     MOST_COLUMNS = 1152, /* of a block of weights that are rounded together: 128 channels of 3x3 */
     MOST_ROWS = 8192,
-    ROWS_PER_COLUMN = 4, /* sampled, at most */
+    ROWS_PER_COLUMN = 3, /* sampled, at most */
     FEWEST_ROWS_PER_COLUMN = 2,
 };
 
