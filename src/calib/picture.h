@@ -36,11 +36,20 @@ typedef struct q8_window {
 q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsigned char *dst,
                            const q8_window *window, int channels, q8_err *err);
 
-/** Paths of calibration pictures and tensors. */
+/** A path of a list, in two parts that begin in its text: neighbours share their folder. */
+typedef struct q8_listed_file {
+    uint32_t folder, name;
+} q8_listed_file;
+
+/** Paths of calibration pictures and tensors, in some 20 bytes each: there may be millions. */
 typedef struct q8_picture_list {
-    char **path;
+    q8_listed_file *file;
+    char *text;
     size_t n;
 } q8_picture_list;
+
+/** Room for any path that can be opened, and its end. */
+#define Q8_MAX_PATH 4096
 
 /** In which order, and whether twice. */
 typedef enum q8_list_order {
@@ -56,6 +65,8 @@ typedef enum q8_list_order {
  */
 q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, size_t n_sources,
                              q8_list_order order, q8_err *err);
+/** Writes the path of file `i`; cut off where it is too long to be opened. Returns `path`. */
+const char *q8_picture_list_path(const q8_picture_list *list, size_t i, char path[Q8_MAX_PATH]);
 /** Does the file hold a tensor rather than a picture? Its name tells, or else its first bytes. */
 bool q8_picture_list_is_tensor(const char *path);
 void q8_picture_list_close(q8_picture_list *list);

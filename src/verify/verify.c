@@ -92,7 +92,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 static q8_code add_label(struct worker *w, size_t sample, q8_err *err)
 {
     const struct job *job = w->job;
-    const char *path = q8_samples_path(job->what->samples, sample);
+    char room[Q8_MAX_PATH];
+    const char *path = q8_samples_path(job->what->samples, sample, room);
     const int label = q8_labels_find(job->what->labels, path);
     const q8_output_form *form = &job->form[job->classes];
     const q8_loc loc = {.file = path};
@@ -364,10 +365,11 @@ static q8_code tell(struct job *job, q8_verify_result *r, q8_err *err)
     r->labelled = right[LABELLED];
     r->float_accuracy = (double)right[FLOAT_RIGHT] / (double)r->labelled;
     r->int8_accuracy = (double)right[INT8_RIGHT] / (double)r->labelled;
+    char first[Q8_MAX_PATH];
     if (job->what->labels && r->labelled == 0)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "none of the %zu pictures has a label; the first is %s", r->used,
-                       q8_samples_path(job->what->samples, 0));
+                       q8_samples_path(job->what->samples, 0, first));
     return Q8_OK;
 }
 
