@@ -105,7 +105,7 @@ static int run(int argc, char **argv, q8_team *team)
 static void return_freed_memory(void)
 {
 #ifdef M_MMAP_THRESHOLD
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 18);
 #endif
 }
 
