@@ -49,7 +49,8 @@ int q8_exec_batch(const q8_exec *exec);
 /** Bytes of activations one run holds. */
 size_t q8_exec_slab_bytes(const q8_exec *exec);
 /** Name of the backend that runs node `index`: "bf16", "onednn", "plain", or "" if it does not run:
- * not needed, an Input, or an identity, whose output is its input under another name. */
+ * not needed, an Input, an identity, whose output is its input under another name, or a Concat
+ * whose inputs are made in their places in its output. */
 const char *q8_exec_node_backend(const q8_exec *exec, int index);
 
 q8_code q8_run_open(q8_run **run, const q8_exec *exec, q8_err *err);

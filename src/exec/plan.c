@@ -7,6 +7,7 @@
 
 #include "exec/layout.h"
 #include "ops/rows.h"
+#include "ops/simple.h"
 
 /* Where a tensor can be found while the plan is made. */
 struct place {
@@ -219,6 +220,61 @@ static q8_code plan_alias(struct planner *p, const q8_node *node, const struct e
     return Q8_OK;
 }
 
+/* --- concatenations in place ------------------------------------------------------------------ */
+
+/* Does the concatenation put its inputs, as they lie in memory, one behind the other? */
+static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, const struct edges *e)
+{
+    const q8_concat_attr *a = node->attr;
+    if (p->exec->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
+        return false;
+    for (int i = 0; i < node->n_in; i++) {
+        const int block = q8_layout_block(&e->in[i], e->in_block[i]);
+        const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
+        if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST ||
+            e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN)
+            return false;
+    }
+    return true;
+}
+
+/* The part a tensor was made in, if it may become a piece of a larger one. */
+static q8_slab_part *free_part(const struct planner *p, int tensor)
+{
+    const struct place *place = &p->place[tensor];
+    q8_slab_part *part = &p->exec->part[place->part[q8_block_index(place->block)]];
+    return part->whole ? NULL : part;
+}
+
+/* Makes the inputs pieces of the output's memory, so that nothing needs to be copied. */
+static q8_code plan_concat(struct planner *p, const q8_node *node, const struct edges *e,
+                           bool *planned)
+{
+    int whole;
+    size_t at = 0;
+    *planned = false;
+    if (node->op != &q8_op_concat || !inputs_lie_in_a_row(p, node, e))
+        return Q8_OK;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!free_part(p, node->in[i]))
+            return Q8_OK;
+        for (int k = 0; k < i; k++)
+            if (free_part(p, node->in[i]) == free_part(p, node->in[k]))
+                return Q8_OK;
+    }
+    q8_code code = add_part(p, node->out[0], e->in_block[0], p->exec->n_steps - 1, &whole);
+    for (int i = 0; i < node->n_in && !code; i++) {
+        q8_slab_part *piece = free_part(p, node->in[i]);
+        piece->whole = whole + 1;
+        piece->at = at;
+        at += piece->bytes;
+    }
+    if (!code)
+        set_made(p, node->out[0], e->in_block[0], whole);
+    *planned = true;
+    return code;
+}
+
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_kind kind,
                        const int *in_block, int batch, q8_kernel **kernel, const char **backend,
                        q8_err *err)
@@ -309,9 +365,16 @@ static q8_code plan_node(struct planner *p, int index)
 {
     const q8_node *node = p->graph->node[index];
     struct edges e;
+    bool planned = false;
     q8_code code = get_edges(p, node, &e);
-    if (!code)
-        code = passes_through(node, &e) ? plan_alias(p, node, &e) : plan_kernel(p, index, &e);
+    if (!code && passes_through(node, &e)) {
+        code = plan_alias(p, node, &e);
+        planned = true;
+    }
+    if (!code && !planned)
+        code = plan_concat(p, node, &e, &planned);
+    if (!code && !planned)
+        code = plan_kernel(p, index, &e);
     free_edges(&e);
     return code ? code : plan_sights(p, node);
 }
