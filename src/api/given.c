@@ -60,7 +60,7 @@ q8_code q8_quantize_as_given(q8_graph *graph, float *threshold, const q8_given_o
     q8_code code = opts->table ? from_table(given, graph, opts->table, env, err)
                                : as_older_tool(given, graph, threshold, what, env, err);
     if (!code)
-        code = q8_quantize_given(graph, given, err);
+        code = q8_quantize_given(graph, given, env, err);
     for (int i = 0; i < graph->n_nodes && !code; i++) {
         const q8_node *node = graph->node[i];
         if (node->quant)

@@ -231,9 +231,9 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     if (!code)
         code = find_means(means, cal, graph, opts, err);
     if (!code)
-        code = q8_quantize_graph(graph, model->threshold, opts, err);
+        code = q8_quantize_graph(graph, model->threshold, opts, env, err);
     if (!code)
-        code = q8_correct_bias_graph(graph, means, err);
+        code = q8_correct_bias_graph(graph, means, env, err);
     if (!code)
         code = refine(model, graph, exact, means, opts, env, err);
     return code;

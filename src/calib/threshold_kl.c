@@ -27,6 +27,7 @@ struct sums {
     double values[Q8_HIST_BINS + 1]; /* exact: integers */
     double filled[Q8_HIST_BINS + 1]; /* bins that are not empty */
     double own[Q8_HIST_BINS + 1];    /* p log p of those, smoothed */
+    double share[MAX_LEVELS + 1];    /* share[i] = i / levels */
 };
 
 /* Bins `first` to `end` of one of the sums. */
@@ -45,8 +46,10 @@ static bool is_filled(const struct sums *s, int i)
     return s->filled[i + 1] > s->filled[i];
 }
 
-static void add_up(struct sums *s, const q8_hist *hist, int n)
+static void add_up(struct sums *s, const q8_hist *hist, int n, int levels)
 {
+    for (int i = 0; i <= levels; i++)
+        s->share[i] = (double)i / levels;
     s->values[0] = s->filled[0] = s->own[0] = 0;
     for (int i = 0; i < n; i++) {
         s->values[i + 1] = s->values[i] + (double)hist->bin[i];
@@ -90,12 +93,12 @@ static struct level level_between(const struct sums *s, struct edge from, struct
     double values = stretch(s->values, l.first, l.end);
     double filled = stretch(s->filled, l.first, l.end);
     if (from.part > 0) {
-        l.before = (double)(levels - from.part) / levels;
+        l.before = s->share[levels - from.part];
         values += l.before * stretch(s->values, l.first - 1, l.first);
         filled += l.before * stretch(s->filled, l.first - 1, l.first);
     }
     if (to.part > 0) {
-        const double after = (double)to.part / levels;
+        const double after = s->share[to.part];
         values += after * stretch(s->values, l.end, l.end + 1);
         filled += after * stretch(s->filled, l.end, l.end + 1);
     }
@@ -164,7 +167,7 @@ double q8_clip_kl(const q8_span *span, int levels)
 {
     struct sums s;
     const int n = span->n;
-    add_up(&s, span->hist, n);
+    add_up(&s, span->hist, n, levels);
     int best = n;
     double least = DBL_MAX;
     for (int clip = levels; clip <= n; clip++) {

@@ -257,10 +257,21 @@ static q8_code open_equaliser(struct equaliser *e, const q8_quant_opts *opts, q8
     for (int t = 0; t < e->graph->n_tensors; t++)
         if (observed[t])
             find_size(e, t);
-    code = q8_error_model_make(&e->model, e->graph, &e->classes, e->cal, opts, arena, err);
+    code =
+        q8_error_model_make(&e->model, e->graph, &e->classes, e->cal, opts, e->threads, arena, err);
     for (int t = 0; t < e->graph->n_tensors && !code; t++)
         e->effect[t] = e->model.effect + e->classes.first[t];
     return code;
+}
+
+static q8_code scale_stats(void *user, int tensor, q8_err *err)
+{
+    (void)err;
+    const struct equaliser *e = user;
+    const float *factor = e->graph->tensor[tensor].factor;
+    if (e->cal->stats[tensor] && factor)
+        q8_stats_scale(e->cal->stats[tensor], factor);
+    return Q8_OK;
 }
 
 q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials *trials,
@@ -280,10 +291,9 @@ q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials 
         if (e.group[t] == t && is_observed(&e, t))
             code = choose_group(&e, t, err);
     if (!code)
-        code = q8_equalise_rewrite(graph, &e.classes, e.factor, err);
-    for (int t = 0; t < graph->n_tensors && !code; t++)
-        if (cal->stats[t] && graph->tensor[t].factor)
-            q8_stats_scale(cal->stats[t], graph->tensor[t].factor);
+        code = q8_equalise_rewrite(graph, &e.classes, e.factor, e.threads, err);
+    if (!code)
+        code = q8_parallel_each(e.threads, graph->n_tensors, scale_stats, &e, err);
 done:
     q8_arena_close(&arena);
     return code;

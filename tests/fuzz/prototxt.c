@@ -65,7 +65,7 @@ static q8_code quantize(q8_graph *graph, q8_err *err)
         return q8_fail_nomem(err);
     for (int t = 0; t < graph->n_tensors; t++)
         threshold[t] = 1;
-    return q8_quantize_graph(graph, threshold, &opts, err);
+    return q8_quantize_graph(graph, threshold, &opts, &fuzz_env, err);
 }
 
 /* As q8_ncnn_write() does it before writing. */

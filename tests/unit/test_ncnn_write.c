@@ -114,7 +114,7 @@ static void quantise(struct fixture *f)
     for (int t = 0; t < f->graph->n_tensors; t++)
         threshold[t] = (float)(t + 1);
     const q8_quant_opts opts = {0};
-    assert_int_equal(q8_quantize_graph(f->graph, threshold, &opts, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(f->graph, threshold, &opts, NULL, &err), Q8_OK);
     assert_non_null(f->graph->node[NET_CONV1]->quant);
     assert_non_null(f->graph->node[NET_DW]->quant);
     assert_non_null(f->graph->node[NET_FC]->quant);
