@@ -11,6 +11,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/pages.h"
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 enum { PIPE_CHUNK = 64 * 1024 };
@@ -78,7 +80,7 @@ q8_code q8_file_read(q8_bytes *bytes, const char *path, size_t limit, q8_err *er
     }
     /* One byte for the 0, one so that the end is seen without growing. */
     const size_t capacity = (regular ? (size_t)st.st_size : PIPE_CHUNK) + 2;
-    bytes->data = malloc(capacity);
+    bytes->data = q8_large_pages(malloc(capacity), capacity);
     if (!bytes->data) {
         code = q8_fail_nomem(err);
         goto end;
