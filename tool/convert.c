@@ -41,6 +41,12 @@ static double size_of_file(const char *path)
     return (double)st.st_size;
 }
 
+/* Where the float model's weights are. */
+static const char *weights_file(const struct options *o)
+{
+    return o->param ? o->bin : o->model;
+}
+
 /* --- the stages ------------------------------------------------------------------------------- */
 
 static void set_up(struct conversion *c)
@@ -70,8 +76,12 @@ static void set_up(struct conversion *c)
 
 static q8_code open_model(struct conversion *c)
 {
-    const q8_model_opts open = {
-        .proto = c->o->proto, .model = c->o->model, .width = c->o->width, .height = c->o->height};
+    const q8_model_opts open = {.proto = c->o->proto,
+                                .model = c->o->model,
+                                .width = c->o->width,
+                                .height = c->o->height,
+                                .param = c->o->param,
+                                .bin = c->o->bin};
     return q8_model_open(&c->model, &open, c->env, c->err);
 }
 
@@ -139,12 +149,12 @@ static q8_code write_report(struct conversion *c)
     if (!c->o->report)
         return Q8_OK;
     const q8_report_opts report = {
-        .proto = c->o->proto,
-        .model = c->o->model,
+        .proto = c->o->param ? c->o->param : c->o->proto,
+        .model = weights_file(c->o),
         .calibrated = c->o->table ? NULL : &c->calibrated,
         .verified = c->is_verified ? &c->verified : NULL,
         .written = &c->written,
-        .float_bytes = (uint64_t)size_of_file(c->o->model),
+        .float_bytes = (uint64_t)size_of_file(weights_file(c->o)),
         .seconds = now() - c->start,
         .pictures = c->o->n_images > 0 && has_pictures(c) ? &c->calib : NULL,
         .curve = c->reached.curve,
@@ -225,7 +235,7 @@ static void print_summary(const struct conversion *c)
 {
     char before[32], after[32];
     const struct options *o = c->o;
-    size_text(size_of_file(o->model), before, sizeof(before));
+    size_text(size_of_file(weights_file(o)), before, sizeof(before));
     size_text((double)(c->written.param_bytes + c->written.bin_bytes), after, sizeof(after));
     const double seconds = now() - c->start;
     if (stats_is_all(o)) {

@@ -49,6 +49,9 @@ static const char *const progresses[] = {"auto", "always", "never", NULL};
 static const struct row rows[] = {
     {"proto", TEXT, AT(proto), 0, "FILE", "deploy prototxt", NULL, 0, 0},
     {"model", TEXT, AT(model), 0, "FILE", "caffemodel", NULL, 0, 0},
+    {"param", TEXT, AT(param), 0, "FILE", "a float ncnn model instead of a Caffe one: its param",
+     NULL, 0, 0},
+    {"bin", TEXT, AT(bin), 0, "FILE", "its weights", NULL, 0, 0},
     {"mean", MEAN, AT(preprocess), 0, "A [B C] | FILE",
      "subtracted per channel, in the model's channel order, or a .binaryproto or .npy file, per "
      "channel or per pixel (default: the prototxt's transform_param, else 0)",
@@ -411,12 +414,30 @@ static int parse_flag(struct options *o, char **argv)
     return store(row, o, argv, 1 + more) ? 1 + more : 0;
 }
 
+static bool check_source(const struct options *o)
+{
+    const bool ncnn = o->param || o->bin;
+    if (ncnn && (o->proto || o->model))
+        return usage_error("--proto and --model are for a Caffe model, --param and --bin for an "
+                           "ncnn model: not both");
+    if (ncnn && !o->bin)
+        return usage_error("--bin is missing: the float ncnn model's weights");
+    if (ncnn && !o->param)
+        return usage_error("--param is missing: the float ncnn model's structure");
+    if (ncnn && o->width)
+        return usage_error("--size is for a Caffe model: an ncnn param has the size in its Input "
+                           "layer (0=width 1=height)");
+    if (!ncnn && !o->proto)
+        return usage_error("--proto is missing: the deploy prototxt");
+    if (!ncnn && !o->model)
+        return usage_error("--model is missing: the caffemodel");
+    return true;
+}
+
 static bool check(struct options *o)
 {
-    if (!o->proto)
-        return usage_error("--proto is missing: the deploy prototxt");
-    if (!o->model)
-        return usage_error("--model is missing: the caffemodel");
+    if (!check_source(o))
+        return false;
     if (!o->output_param && !stats_is_all(o))
         return usage_error("--output_param is missing: the ncnn param to write");
     if (!o->output_bin && !stats_is_all(o))

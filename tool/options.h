@@ -12,7 +12,8 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
 
 /** What was asked for. Strings are borrowed from argv. */
 struct options {
-    const char *proto, *model;
+    const char *proto, *model; /* of a Caffe model */
+    const char *param, *bin;   /* of an ncnn model */
     q8_preprocess preprocess;
     const char *images[MAX_IMAGES];
     size_t n_images;

@@ -146,6 +146,9 @@ typedef struct q8_model_opts {
     const char *proto; /**< deploy prototxt */
     const char *model; /**< caffemodel */
     int width, height; /**< replace the prototxt's input size; 0: keep it */
+    /** A float ncnn model instead of a Caffe one; NULL: `proto` and `model` are given. Its Input
+     *  layers have to tell their sizes. */
+    const char *param, *bin;
 } q8_model_opts;
 
 /** Reads, checks and optimises a model. On failure `*model` is NULL. */

@@ -26,19 +26,39 @@ const char *q8_version(void)
     return Q8_VERSION;
 }
 
-q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env *env, q8_err *err)
+static q8_code open_caffe(q8_model *m, const q8_model_opts *opts, const q8_env *env, q8_err *err)
 {
     q8_caffe_net *net = NULL;
     const q8_import_opts import = {.width = opts->width, .height = opts->height};
+    q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
+    if (!code)
+        code = q8_import_caffe(&m->unsplit, net, &import, m->arena, env, err);
+    if (!code)
+        m->transform = net->transform;
+    return code;
+}
+
+static q8_code open_ncnn(q8_model *m, const q8_model_opts *opts, q8_err *err)
+{
+    q8_code code = q8_ncnn_load(&m->unsplit, opts->param, opts->bin, m->arena, err);
+    for (int i = 0; !code && i < m->unsplit->n_nodes; i++) {
+        const q8_node *node = m->unsplit->node[i];
+        if (node->quant)
+            code = q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                           "is int8 already: give the float model");
+    }
+    return code;
+}
+
+q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env *env, q8_err *err)
+{
     *model = NULL;
     q8_model *m = calloc(1, sizeof(*m));
     if (!m || !(m->arena = q8_arena_open())) {
         free(m);
         return q8_agree(env, q8_fail_nomem(err), err);
     }
-    q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
-    if (!code)
-        code = q8_import_caffe(&m->unsplit, net, &import, m->arena, env, err);
+    q8_code code = opts->param ? open_ncnn(m, opts, err) : open_caffe(m, opts, env, err);
     if (!code)
         code = q8_passes_optimise(m->unsplit, err);
     if (!code && !(m->graph = q8_graph_copy(m->unsplit, m->arena)))
@@ -48,8 +68,6 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     code = q8_agree(env, code, err);
     if (code)
         q8_model_close(&m);
-    else
-        m->transform = net->transform;
     *model = m;
     return code;
 }

@@ -13,10 +13,14 @@ q8_code q8_ncnn_param(const q8_graph *graph, q8_buf *text, q8_err *err);
 q8_code q8_ncnn_bin(const q8_graph *graph, bool fp16, q8_buf *bytes, q8_err *err);
 
 /** Reads a pair back into a graph (types of the layer table only). An int8 layer's weights are in
- *  its `quant` alone. Names are for messages. */
+ *  its `quant` alone. Names are for messages; no `bin_name`: the structure alone. */
 q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param, size_t param_size,
                      const char *bin_name, const unsigned char *bin, size_t bin_size,
                      q8_arena *arena, q8_err *err);
+
+/** Reads a pair of files; with `bin` NULL the structure alone, without weights. */
+q8_code q8_ncnn_load(q8_graph **graph, const char *param, const char *bin, q8_arena *arena,
+                     q8_err *err);
 
 /** A file that is written with a model: its bytes. */
 typedef struct q8_beside {

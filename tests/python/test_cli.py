@@ -63,12 +63,12 @@ class CommandLine(unittest.TestCase):
         self.assertEqual(sorted(f.name for f in self.out.iterdir()), ["net.bin", "net.param"])
         self.assertTrue((self.out / "net.param").read_text().startswith("7767517\n"))
 
-    def run_apart(self, name, *flags, env=None):
+    def run_apart(self, name, *flags, env=None, **source):
         """Into a folder of its own. @return the folder, and what was printed"""
         few = ["--limit=3", "--verify=2"] if SLOW else []
         folder = self.tmp / name
         folder.mkdir()
-        done = self.run_tool(*flags, *few, out=folder, images=CALIB, env=env)
+        done = self.run_tool(*flags, *few, out=folder, images=CALIB, env=env, **source)
         self.assertEqual(done.returncode, 0, done.stderr)
         return folder, done.stdout + done.stderr
 
@@ -104,6 +104,24 @@ class CommandLine(unittest.TestCase):
         self.assertIn("bf16 is no faster than fp32 on this processor", text)
         self.assertNotIn("bf16 against fp32", text)
         self.assert_same_model(exact, fast)
+
+    @threads_do_not_matter
+    def test_from_ncnn(self):
+        """A float ncnn model gives what the Caffe model it was made from does."""
+        caffe, _ = self.run_apart("caffe")
+        self.assertEqual(self.run_tool("--precision=fp32", images=None).returncode, 0)
+        source = {"proto": None, "model": None, "param": self.out / "net.param", "bin": self.out / "net.bin"}
+        ncnn, text = self.run_apart("ncnn", **source)
+        self.assert_same_model(caffe, ncnn)
+        self.assertIn("10 of 10 layers with weights", text)
+        self.out = self.tmp / "empty"
+        self.out.mkdir()
+        made = {"proto": None, "model": None, "param": caffe / "net.param", "bin": caffe / "net.bin"}
+        self.assert_refused(self.run_tool(**made), "net.param:4:1: error: layer 'conv1': is int8 already: give the float model")
+        self.assert_refused(self.run_tool(**{**source, "bin": None}), "--bin is missing", code=2)
+        self.assert_refused(self.run_tool(**{**source, "param": None}), "--param is missing", code=2)
+        self.assert_refused(self.run_tool(**{**source, "proto": PROTO}), "not both", code=2)
+        self.assert_refused(self.run_tool("--size=32x32", **source), "--size is for a Caffe model", code=2)
 
     @threads_do_not_matter
     def test_spellings_of_flags(self):
