@@ -279,26 +279,23 @@ static q8_code run_both(struct refine *r, const q8_node *node)
 struct coding {
     const float *x;
     size_t count; /* of a picture */
-    int n;
     float scale;
     float *out;
-    atomic_int next;
 };
 
-static q8_code code_pictures(void *user, int worker, q8_err *err)
+static q8_code code_picture(void *user, int picture, q8_err *err)
 {
-    (void)worker, (void)err;
+    (void)err;
     enum { STRETCH = 4096 }; /* stays in the nearest cache */
-    struct coding *c = user;
-    for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->n;)
-        for (size_t at = 0; at < c->count; at += STRETCH) {
-            const size_t from = (size_t)i * c->count + at;
-            const size_t n = c->count - at < STRETCH ? c->count - at : STRETCH;
-            float *out = c->out + from;
-            q8_int8_codes(c->x + from, c->scale, n, out);
-            for (size_t k = 0; k < n; k++)
-                out[k] /= c->scale;
-        }
+    const struct coding *c = user;
+    for (size_t at = 0; at < c->count; at += STRETCH) {
+        const size_t from = (size_t)picture * c->count + at;
+        const size_t n = c->count - at < STRETCH ? c->count - at : STRETCH;
+        float *out = c->out + from;
+        q8_int8_codes(c->x + from, c->scale, n, out);
+        for (size_t k = 0; k < n; k++)
+            out[k] /= c->scale;
+    }
     return Q8_OK;
 }
 
@@ -307,11 +304,11 @@ static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
 {
     struct coding c = {.x = r->value[node->in[0]].at[INT8],
                        .count = count_of(r, node->in[0]),
-                       .n = r->n,
                        .scale = node->quant->bottom_scale,
                        .out = new_values(r, node->in[0])};
     *coded = c.out;
-    return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
+    return c.out ? q8_parallel_each(r->threads, r->n, code_picture, &c, r->err)
+                 : q8_fail_nomem(r->err);
 }
 
 /* The layer with weights as its int8 form has them, and with that one's bias, which `exact` may
@@ -342,17 +339,12 @@ struct forms {
     const q8_graph *graph;
     const q8_node *node[SIDES];
     q8_runner *runner[SIDES];
-    atomic_int next;
 };
 
-static q8_code compile_forms(void *user, int worker, q8_err *err)
+static q8_code compile_form(void *user, int side, q8_err *err)
 {
-    (void)worker;
     struct forms *f = user;
-    q8_code code = Q8_OK;
-    for (int side; !code && (side = atomic_fetch_add(&f->next, 1)) < SIDES;)
-        code = q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
-    return code;
+    return q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
 }
 
 static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact,
@@ -365,7 +357,7 @@ static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *e
     if (!code && !(arena && (forms.node[INT8] = dequantise(arena, node, exact))))
         code = q8_fail_nomem(r->err);
     if (!code)
-        code = q8_parallel(r->threads < SIDES ? r->threads : SIDES, compile_forms, &forms, r->err);
+        code = q8_parallel_each(r->threads, SIDES, compile_form, &forms, r->err);
     if (!code) {
         run.in[INT8][0] = coded;
         run.runner[EXACT] = forms.runner[EXACT];
@@ -387,18 +379,15 @@ struct summing {
     int n;
     size_t size;        /* of a window, of all groups' */
     double *sum[SIDES]; /* n x size */
-    atomic_int next;
 };
 
-static q8_code sum_pictures(void *user, int worker, q8_err *err)
+static q8_code sum_picture(void *user, int item, q8_err *err)
 {
-    (void)worker, (void)err;
-    struct summing *s = user;
-    for (int i; (i = atomic_fetch_add(&s->next, 1)) < SIDES * s->n;) {
-        const size_t side = (size_t)i % SIDES, picture = (size_t)i / SIDES;
-        s->layer->op->window_sums(s->layer, s->in, s->x[side] + picture * q8_shape_count(s->in),
-                                  s->sum[side] + picture * s->size);
-    }
+    (void)err;
+    const struct summing *s = user;
+    const size_t side = (size_t)item % SIDES, picture = (size_t)item / SIDES;
+    s->layer->op->window_sums(s->layer, s->in, s->x[side] + picture * q8_shape_count(s->in),
+                              s->sum[side] + picture * s->size);
     return Q8_OK;
 }
 
@@ -467,7 +456,7 @@ static q8_code correct_bias(struct refine *r, q8_node *node, const q8_node *exac
         return q8_fail_nomem(r->err);
     s.sum[EXACT] = sums;
     s.sum[INT8] = sums + all;
-    q8_code code = q8_parallel(r->threads, sum_pictures, &s, r->err);
+    q8_code code = q8_parallel_each(r->threads, SIDES * s.n, sum_picture, &s, r->err);
     if (!code) {
         add_up(&s);
         code = set_biases(r, node, &view, &s);
