@@ -216,6 +216,7 @@ q8_scale_units q8_quant_units(const q8_node *node, const q8_linear *view, bool p
                             .scales = scales};
 }
 
+Q8_SIMD_CLONES
 static void quantize_unit(const struct unit *u, float scale, signed char *out)
 {
     const size_t n = u->rows * u->row_size;
