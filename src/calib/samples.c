@@ -1,5 +1,6 @@
 #include "calib/samples.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +386,17 @@ uint64_t q8_samples_id(const q8_samples *samples)
     return hash;
 }
 
+/* Pictures are finite; a tensor with a NaN would make everything behind it one. */
+static q8_code check_finite(const struct item *item, const float *x, size_t n, q8_err *err)
+{
+    const q8_loc loc = {.file = item->path};
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return q8_fail(err, Q8_EFORMAT, &loc, NULL, "element %zu is %s", item->first + i,
+                           isnan(x[i]) ? "not a number" : "infinite");
+    return Q8_OK;
+}
+
 static q8_code read_tensor(const struct input *in, const struct item *item, float *out, q8_err *err)
 {
     q8_npy npy;
@@ -395,6 +407,8 @@ static q8_code read_tensor(const struct input *in, const struct item *item, floa
         code = q8_fail(err, Q8_EIO, &loc, NULL, "the file has changed");
     if (code == Q8_OK)
         code = q8_npy_read(&npy, item->first, n, out, err);
+    if (code == Q8_OK)
+        code = check_finite(item, out, n, err);
     q8_npy_close(&npy);
     return code;
 }
