@@ -158,7 +158,8 @@ Q8_API void q8_model_close(q8_model **model);
 
 /**
  * What to calibrate on: pictures, and `.npy` tensors (C, H, W), or (N, C, H, W) for N samples, of
- * float32, float64 or uint8, which are used as they are. A network with several inputs needs
+ * float32, float64 or uint8, which are used as they are; one with a NaN or an infinity counts as
+ * unreadable. A network with several inputs needs
  * `INPUT=PATH` for each; sample i is then the i-th of every input, so there must be equally many.
  */
 typedef struct q8_calib_opts {

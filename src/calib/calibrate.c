@@ -159,6 +159,30 @@ static q8_code replace(void *user, const unsigned char *data, size_t size, q8_er
     return q8_calibration_unpack(s->cal, data, size, s->graph, err);
 }
 
+static const q8_node *producer_of(const q8_graph *graph, int tensor)
+{
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < graph->node[i]->n_out; k++)
+            if (graph->node[i]->out[k] == tensor)
+                return graph->node[i];
+    return NULL;
+}
+
+/* Scales are chosen from finite values, and there must be some. */
+static q8_code check_observed(const q8_stats *stats, const q8_graph *graph, int tensor, q8_err *err)
+{
+    const char *name = graph->tensor[tensor].name;
+    if (stats->count == 0)
+        return q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed", name);
+    if (stats->hist.not_finite < stats->count)
+        return Q8_OK;
+    const q8_node *node = producer_of(graph, tensor);
+    return q8_fail(err, Q8_EMODEL, node ? &node->loc : NULL, node ? node->name : NULL,
+                   "all %llu values of '%s' are NaN or infinite: look for weights, inputs or "
+                   "statistics that are too large in this layer and those before it",
+                   (unsigned long long)stats->count, name);
+}
+
 static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8_err *err)
 {
     struct shared shared = {cal, job->graph};
@@ -169,22 +193,12 @@ static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8
     job->worker[0].stats = NULL;
     code = q8_team_reduce(env, code, &all, err);
     for (int t = 0; t < cal->n_tensors && !code; t++)
-        if (cal->stats[t] && cal->stats[t]->count == 0)
-            code = q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
-                           job->graph->tensor[t].name);
+        if (cal->stats[t])
+            code = check_observed(cal->stats[t], job->graph, t, err);
     return code;
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
-
-static const q8_node *producer_of(const q8_graph *graph, int tensor)
-{
-    for (int i = 0; i < graph->n_nodes; i++)
-        for (int k = 0; k < graph->node[i]->n_out; k++)
-            if (graph->node[i]->out[k] == tensor)
-                return graph->node[i];
-    return NULL;
-}
 
 void q8_calibration_warn(const q8_calibration *cal, const q8_graph *graph, const q8_env *env)
 {

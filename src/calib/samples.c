@@ -1,5 +1,6 @@
 #include "calib/samples.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -392,6 +393,17 @@ uint64_t q8_samples_id(const q8_samples *samples)
     return hash;
 }
 
+/* Pictures are finite; a tensor with a NaN would make everything behind it one. */
+static q8_code check_finite(const char *path, size_t first, const float *x, size_t n, q8_err *err)
+{
+    const q8_loc loc = {.file = path};
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return q8_fail(err, Q8_EFORMAT, &loc, NULL, "element %zu is %s", first + i,
+                           isnan(x[i]) ? "not a number" : "infinite");
+    return Q8_OK;
+}
+
 static q8_code read_tensor(const struct input *in, const char *path, size_t nth, float *out,
                            q8_err *err)
 {
@@ -403,6 +415,8 @@ static q8_code read_tensor(const struct input *in, const char *path, size_t nth,
         code = q8_fail(err, Q8_EIO, &loc, NULL, "the file has changed");
     if (code == Q8_OK)
         code = q8_npy_read(&npy, nth * n, n, out, err);
+    if (code == Q8_OK)
+        code = check_finite(path, nth * n, out, n, err);
     q8_npy_close(&npy);
     return code;
 }

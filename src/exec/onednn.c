@@ -266,7 +266,6 @@ static q8_dnnl_compile_fn find_compile(const q8_node *node)
         {&q8_op_softmax, q8_dnnl_compile_softmax},
         {&q8_op_shufflechannel, q8_dnnl_compile_shuffle},
         {&q8_op_absval, q8_dnnl_compile_unary},
-        {&q8_op_bnll, q8_dnnl_compile_unary},
         {&q8_op_elu, q8_dnnl_compile_unary},
         {&q8_op_exp, q8_dnnl_compile_unary},
         {&q8_op_log, q8_dnnl_compile_unary},

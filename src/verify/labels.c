@@ -71,7 +71,8 @@ static q8_code parse(q8_labels *l, const char *path, q8_err *err)
     }
     if (!code && l->n == 0)
         code = q8_fail(err, Q8_EFORMAT, &loc, NULL, "the file has no labels");
-    qsort(l->entry, l->n, sizeof(*l->entry), by_name);
+    if (!code) /* or else the last entry has no name */
+        qsort(l->entry, l->n, sizeof(*l->entry), by_name);
     return code;
 }
 
