@@ -5,6 +5,7 @@
 #include "api/no_weights.h"
 #include "api/trace.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "import/import.h"
 #include "ncnn/attr.h"
 #include "ncnn/ncnn.h"
@@ -12,7 +13,6 @@
 #include "passes/passes.h"
 
 /* Far above any real file. */
-static const size_t MAX_PARAM = (size_t)1 << 30, MAX_BIN = (size_t)1 << 36;
 
 /* --- the graph -------------------------------------------------------------------------------- */
 
@@ -63,9 +63,9 @@ static q8_code open_ncnn(struct source *s, const q8_net_opts *opts, q8_err *err)
     const char *file = q8_arena_strdup(s->arena, opts->param);
     if (!s->graph || !file)
         return q8_fail_nomem(err);
-    q8_code code = q8_file_read(&param, opts->param, MAX_PARAM, err);
+    q8_code code = q8_file_read(&param, opts->param, Q8_MAX_PARAM_FILE, err);
     if (!code && opts->bin)
-        code = q8_file_read(&bin, opts->bin, MAX_BIN, err);
+        code = q8_file_read(&bin, opts->bin, Q8_MAX_BIN_FILE, err);
     if (!code && opts->bin)
         code = q8_ncnn_read(&s->graph, opts->param, (const char *)param.data, param.size, opts->bin,
                             bin.data, bin.size, s->arena, err);

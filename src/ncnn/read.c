@@ -1,9 +1,7 @@
-#include "ncnn/ncnn.h"
-
 #include "ncnn/read.h"
 
-/* Larger than any network's; columns and counts of a text this long fit an int. */
-#define MAX_PARAM_SIZE ((size_t)1 << 30)
+#include "base/limits.h"
+#include "ncnn/ncnn.h"
 
 q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param, size_t param_size,
                      const char *bin_name, const unsigned char *bin, size_t bin_size,
@@ -14,7 +12,7 @@ q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param
     const char *file = q8_arena_strdup(arena, param_name);
     if (!made || !file)
         return q8_fail_nomem(err);
-    if (param_size > MAX_PARAM_SIZE) {
+    if (param_size > Q8_MAX_PARAM_FILE) {
         const q8_loc loc = {.file = file};
         return q8_fail(err, Q8_EFORMAT, &loc, NULL, "too large for a param file");
     }
