@@ -85,6 +85,7 @@ static int run(int argc, char **argv, q8_team *team)
                         .progress = on_progress,
                         .cancel = &interrupted,
                         .threads = default_threads(&options, team),
+                        .max_memory = options.max_memory,
                         .team = team};
     bool met;
     const q8_code code = convert(&options, &met, &env, &err);

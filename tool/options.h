@@ -33,7 +33,8 @@ struct options {
     int round;       /* 0 nearest, 1 compensate */
     int weight_bits; /* q8_weight_bits */
     int width, height;
-    int limit, threads;
+    int limit, threads, batch;
+    size_t max_memory;                       /* bytes; 0: any */
     const char *keep_float;                  /* names with commas between them */
     float max_kl, min_cosine, min_agreement; /* 0: not given; the last in per cent */
     int pixel, resize;

@@ -37,6 +37,14 @@ void q8_arena_close(q8_arena **arena)
     *arena = NULL;
 }
 
+size_t q8_arena_bytes(const q8_arena *arena)
+{
+    size_t bytes = 0;
+    for (const struct block *b = arena ? arena->head : NULL; b; b = b->next)
+        bytes += sizeof(*b) + b->size;
+    return bytes;
+}
+
 static void *take(struct block *b, size_t size)
 {
     const size_t align = size >= LARGE_ALIGN ? LARGE_ALIGN : SMALL_ALIGN;

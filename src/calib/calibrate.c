@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/team.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
@@ -229,14 +230,63 @@ int q8_calibration_batch(const q8_graph *graph)
     return weights > activations ? BATCH : 1;
 }
 
+size_t q8_calibration_size(const q8_graph *graph, const bool *wanted)
+{
+    size_t bytes = 0;
+    for (int t = 0; t < graph->n_tensors; t++)
+        if (wanted[t])
+            bytes += q8_stats_size(graph->tensor[t].shape.dim[0]);
+    return bytes;
+}
+
+static q8_code open_exec(struct job *job, const q8_calibration_of *what, int batch, q8_err *err)
+{
+    const q8_exec_opts exec = {.backend = what->backend, .batch = batch, .wanted = what->wanted};
+    return q8_exec_open(&job->exec, job->graph, &exec, err);
+}
+
+/* The plan and the number of threads, as memory allows: a smaller batch rather than fewer threads.
+ */
+static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env *env, q8_err *err)
+{
+    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
+    const int asked = what->opts->batch, most = q8_loop_workers(job->samples, env);
+    const int batch = asked > 0 ? asked : one ? 1 : q8_calibration_batch(what->graph);
+    const size_t own = q8_calibration_size(job->graph, what->wanted) + Q8_MEMORY_PICTURE;
+    const size_t shared = q8_exec_weight_bytes(job->graph);
+    q8_code code = q8_memory_check(env, "the network's weights, as kernels read them", shared, err);
+    if (!code && !job->exec)
+        code = open_exec(job, what, batch, err);
+    if (code)
+        return code;
+    size_t each = own + q8_exec_run_bytes(job->exec);
+    job->n_workers = q8_memory_threads(env, shared, each, most);
+    if (job->n_workers < most && q8_exec_batch(job->exec) > 1) {
+        q8_exec_close(&job->exec);
+        code = open_exec(job, what, 1, err);
+        if (code)
+            return code;
+        each = own + q8_exec_run_bytes(job->exec);
+        job->n_workers = q8_memory_threads(env, shared, each, most);
+    }
+    if (job->n_workers == 0)
+        return q8_memory_fail(env, "calibration on one thread", shared + each, err);
+    if (job->n_workers < most || q8_exec_batch(job->exec) < batch)
+        q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
+                q8_exec_batch(job->exec), job->n_workers);
+    return Q8_OK;
+}
+
 static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8_env *env,
                         q8_err *err)
 {
     q8_code code =
         q8_samples_open(&job->samples, job->graph, what->opts, what->transform, env, err);
+    job->exec = job->kept ? *job->kept : NULL;
+    if (!code)
+        code = plan(job, what, env, err);
     if (code)
         return code;
-    job->n_workers = q8_loop_workers(job->samples, env);
     job->worker = calloc((size_t)job->n_workers, sizeof(*job->worker));
     job->user = calloc((size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
@@ -249,13 +299,7 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         code = q8_origin_of_samples(what->origin, job->samples, err);
     if (!code && job->checkpoint)
         code = open_checkpoint(job, what->opts->strict, env, err);
-    if (code || (job->kept && (job->exec = *job->kept)))
-        return code;
-    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
-    const q8_exec_opts exec = {.backend = what->backend,
-                               .batch = one ? 1 : q8_calibration_batch(what->graph),
-                               .wanted = what->wanted};
-    return q8_exec_open(&job->exec, job->graph, &exec, err);
+    return code;
 }
 
 static void close_job(struct job *job)

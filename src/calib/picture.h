@@ -3,9 +3,7 @@
 #define Q8_CALIB_PICTURE_H
 
 #include "base/err.h"
-
-/** No picture with more pixels than this is decoded. */
-#define Q8_MAX_PIXELS ((size_t)1 << 28)
+#include "base/limits.h"
 
 /** 8-bit RGB, rows without padding. */
 typedef struct q8_picture {
@@ -16,7 +14,10 @@ typedef struct q8_picture {
 /** Decodes JPEG, PNG, WebP, BMP or PPM/PGM/PBM (told apart by content, not by name). Alpha is
  *  dropped, grey becomes equal channels, 16 bits become 8, and what EXIF calls up is up. */
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err);
-/** The same from memory; `name` is for messages. */
+/** The same for pictures of at most `max_pixels`, and never more than ::Q8_MAX_PIXELS. */
+q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max_pixels,
+                               q8_err *err);
+/** As q8_picture_read() from memory; `name` is for messages. */
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err);
 void q8_picture_free(q8_picture *picture);

@@ -11,11 +11,9 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "calib/decode.h"
 #include "calib/npy.h"
-
-/** No larger list file is read. */
-#define Q8_MAX_LIST_FILE ((size_t)64 << 20)
 
 /** A file or folder, whatever name it was reached by. Both 0: unknown, since it cannot be found. */
 struct identity {

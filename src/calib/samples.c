@@ -32,7 +32,7 @@ struct q8_samples {
     q8_arena *arena;
     struct input *input;
     int n_inputs;
-    size_t count;
+    size_t count, max_pixels;
 };
 
 /** What opening needs. */
@@ -335,6 +335,7 @@ q8_code q8_samples_open(q8_samples **samples, const q8_graph *graph, const q8_ca
         q8_samples_close(samples);
         return q8_fail_nomem(err);
     }
+    s->max_pixels = opts->max_pixels ? opts->max_pixels : Q8_MAX_PIXELS;
     struct opening o = {.samples = s, .opts = opts, .env = env, .err = err};
     const q8_code code = open_all(&o, graph, transform);
     if (code != Q8_OK)
@@ -421,10 +422,11 @@ static q8_code read_tensor(const struct input *in, const char *path, size_t nth,
     return code;
 }
 
-static q8_code read_picture(const struct input *in, const char *path, float *out, q8_err *err)
+static q8_code read_picture(const struct input *in, const char *path, size_t max_pixels, float *out,
+                            q8_err *err)
 {
     q8_picture picture = {0};
-    q8_code code = q8_picture_read(&picture, path, err);
+    q8_code code = q8_picture_read_within(&picture, path, max_pixels, err);
     if (code == Q8_OK)
         code = q8_prep_picture(&in->prep, &picture, out, err);
     q8_picture_free(&picture);
@@ -437,7 +439,7 @@ q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, floa
     const struct item item = in->item[index];
     char room[Q8_MAX_PATH];
     const char *path = q8_picture_list_path(&in->list, item.file, room);
-    return item.nth == PICTURE ? read_picture(in, path, out, err)
+    return item.nth == PICTURE ? read_picture(in, path, samples->max_pixels, out, err)
                                : read_tensor(in, path, item.nth, out, err);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "exec/layout.h"
+#include "ops/conv.h"
 #include "ops/rows.h"
 #include "ops/simple.h"
 
@@ -464,6 +465,29 @@ int q8_exec_batch(const q8_exec *exec)
 size_t q8_exec_slab_bytes(const q8_exec *exec)
 {
     return exec->slab_bytes;
+}
+
+/* winograd's weights are 6x6 in place of 3x3. */
+static size_t forms_of(const q8_node *node)
+{
+    const q8_conv_attr *a = node->op == &q8_op_convolution ? node->attr : NULL;
+    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
+                          a->stride_h == 1 && !node->exact;
+    return winograd ? 4 : 1;
+}
+
+size_t q8_exec_weight_bytes(const q8_graph *graph)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < graph->node[i]->op->n_weights; k++)
+            bytes += graph->node[i]->weight[k].count * sizeof(float) * forms_of(graph->node[i]);
+    return bytes;
+}
+
+size_t q8_exec_run_bytes(const q8_exec *exec)
+{
+    return exec->slab_bytes + exec->scratch_bytes + Q8_SLAB_ALIGN;
 }
 
 const char *q8_exec_node_backend(const q8_exec *exec, int index)

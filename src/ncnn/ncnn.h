@@ -22,18 +22,19 @@ q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param
 q8_code q8_ncnn_load(q8_graph **graph, const char *param, const char *bin, q8_arena *arena,
                      q8_err *err);
 
-/** A file that is written with a model: its bytes. */
+/** A file that is written with a model. */
 typedef struct q8_beside {
-    const char *path;
-    const void *data;
-    size_t size;
+    const char *path; /**< NULL: none */
+    /** Its bytes; `size` is the model's. */
+    q8_code (*make)(void *user, const q8_write_result *size, q8_buf *bytes, q8_err *err);
+    void *user;
 } q8_beside;
 
 /** Writes all files as one step (base/file.h) after reading the temporary pair of param and bin
  *  back and comparing it with `graph`. `graph` is changed: splits and rank restores are inserted,
  * and in the float precisions its int8 nodes give way to float ones.
- * @param beside one more file, or NULL */
+ * @param beside `n_beside` more files */
 q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const q8_output *output,
-                      const q8_beside *beside, q8_write_result *result, q8_err *err);
+                      const q8_beside *beside, int n_beside, q8_write_result *result, q8_err *err);
 
 #endif

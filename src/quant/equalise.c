@@ -157,10 +157,11 @@ static q8_code tensor_error(const struct equaliser *e, int tensor, const float *
     if (threshold > 0 && q8_trials_have_readers(e->trials, e->graph, tensor))
         return try_readers(e, tensor, factor, threshold, error, err);
     *error += estimate;
-    for (int i = 0; i < e->graph->n_nodes; i++)
+    q8_code code = Q8_OK;
+    for (int i = 0; i < e->graph->n_nodes && !code; i++)
         if (reads(e, i, tensor))
-            *error += q8_error_of_weights(&e->model, i, factor);
-    return Q8_OK;
+            code = q8_error_of_weights(&e->model, i, factor, error, err);
+    return code;
 }
 
 /* What the group's factors have an influence on. */
@@ -173,11 +174,11 @@ static q8_code group_error(const struct equaliser *e, int group, const float *fa
     for (int t = 0; t < graph->n_tensors && !code; t++)
         if (e->group[t] == group && e->cal->stats[t])
             code = tensor_error(e, t, factor, error, err);
-    for (int i = 0; i < graph->n_nodes; i++) {
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
         const q8_node *node = graph->node[i];
         if (e->classes.node[i].role == Q8_ROLE_LINEAR && e->cal->stats[node->in[0]] &&
             e->group[node->in[0]] != group && e->group[node->out[0]] == group)
-            *error += q8_error_of_weights(&e->model, i, factor);
+            code = q8_error_of_weights(&e->model, i, factor, error, err);
     }
     return code;
 }

@@ -411,7 +411,8 @@ static int rows_together(const q8_error_model *m, const q8_node *node, const q8_
     return strcmp(node->op->type, "ConvolutionDepthWise") ? 1 : view->outputs;
 }
 
-double q8_error_of_weights(const q8_error_model *model, int index, const float *factor)
+q8_code q8_error_of_weights(const q8_error_model *model, int index, const float *factor,
+                            double *error, q8_err *err)
 {
     q8_node *node = model->graph->node[index];
     const q8_linear *view = &model->classes->node[index].view;
@@ -420,7 +421,7 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
     const size_t channels = (size_t)channels_of(model, node->in[0]);
     float *room = malloc(5 * channels * sizeof(*room)), *scratch = room + 3 * channels;
     if (!room)
-        return HUGE_VAL; /* no factors are better than that */
+        return q8_fail_nomem(err);
     const struct inputs in = inputs_of(model, node->in[0], factor, room);
     const double limit = (double)q8_quant_sum_limit(node);
     double sum = 0;
@@ -437,13 +438,14 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
             const double own = step / factor_of(model, factor, out + k);
             if (together > 1)
                 p = parts_of(model, index, view, k, scratch);
-            const float error = row_error(&p, &in, k / view->outputs * n, n,
-                                          (float)(view->kernel * own * own / 12));
-            sum += model->effect[out + k] * active_part(model, node, out + k) * (double)error;
+            const float of_row = row_error(&p, &in, k / view->outputs * n, n,
+                                           (float)(view->kernel * own * own / 12));
+            sum += model->effect[out + k] * active_part(model, node, out + k) * (double)of_row;
         }
     }
     free(room);
-    return sum * part_of_taps(model, node);
+    *error += sum * part_of_taps(model, node);
+    return Q8_OK;
 }
 
 /* --- the model ------------------------------------------------------------------------------ */

@@ -44,7 +44,8 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
 double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
                           double *threshold);
 
-/** The error that rounding an int8 layer's weights makes. */
-double q8_error_of_weights(const q8_error_model *model, int node, const float *factor);
+/** Adds the error that rounding an int8 layer's weights makes to `*error`. */
+q8_code q8_error_of_weights(const q8_error_model *model, int node, const float *factor,
+                            double *error, q8_err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buffers.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "exec/node.h"
 #include "ops/activation.h"
@@ -16,7 +17,7 @@
 
 enum { MOST_PICTURES = 32, FEWEST_PICTURES = 4 };
 
-/* Bytes that values may take. */
+/* Bytes that values may take, of which half of what is left at most. */
 static const size_t MEMORY = (size_t)256 << 20;
 
 /* The two networks. */
@@ -86,14 +87,16 @@ static void mark_needed(struct refine *r)
     }
 }
 
-/* Floats of one picture that live at once, at most. */
+/* Floats of one picture that live at once, at most; 0: out of memory. */
 static size_t most_alive(const struct refine *r)
 {
     size_t alive = 0, most = 1;
     int *left = malloc(((size_t)r->graph->n_tensors + 1) * sizeof(*left));
-    for (int t = 0; left && t < r->graph->n_tensors; t++)
+    if (!left)
+        return 0;
+    for (int t = 0; t < r->graph->n_tensors; t++)
         left[t] = r->value[t].readers_left;
-    for (int i = 0; left && i < r->graph->n_nodes; i++) {
+    for (int i = 0; i < r->graph->n_nodes; i++) {
         const q8_node *node = r->graph->node[i];
         for (int k = 0; k < node->n_out; k++)
             alive += r->value[node->out[k]].needed ? count_of(r, node->out[k]) : 0;
@@ -106,13 +109,18 @@ static size_t most_alive(const struct refine *r)
     return most;
 }
 
-static int pictures_that_fit(const struct refine *r)
+static int pictures_that_fit(const struct refine *r, size_t alive)
 {
     const size_t samples = q8_samples_count(r->opts->samples);
-    const size_t fit = MEMORY / (2 * sizeof(float) * most_alive(r));
+    const size_t each = 2 * sizeof(float) * alive, left = q8_memory_left(r->env) / 2;
+    const size_t fit = MEMORY / each, fits_left = left / each;
     size_t n = fit < MOST_PICTURES ? fit : MOST_PICTURES;
     n = n < FEWEST_PICTURES ? FEWEST_PICTURES : n;
-    return (int)(n < samples ? n : samples);
+    n = n < samples ? n : samples;
+    if (fits_left < n)
+        q8_note(r->env, NULL, NULL, "refining on %zu pictures instead of %zu, for want of memory",
+                fits_left, n);
+    return (int)(fits_left < n ? fits_left : n);
 }
 
 /* One sample's part of every input, as picture `at`. */
@@ -136,17 +144,20 @@ static q8_code read_one_of(struct refine *r, size_t begin, size_t end, int at, b
     *found = false;
     for (size_t i = begin; i < end && !*found; i++) {
         q8_err why = {0};
+        const q8_loc loc = {.file = why.file};
         const q8_code code = read_sample(r, i, at, &why);
-        if (code && !q8_sample_unreadable(code)) {
+        if (code && (r->opts->strict || !q8_sample_unreadable(code))) {
             *r->err = why;
             return code;
         }
+        if (code)
+            q8_warn(r->env, &loc, NULL, "skipped: %s", why.text);
         *found = code == Q8_OK;
     }
     return Q8_OK;
 }
 
-/* Evenly spaced ones; those that cannot be read have been reported when they were calibrated on. */
+/* Evenly spaced ones. */
 static q8_code read_samples(struct refine *r)
 {
     const size_t samples = q8_samples_count(r->opts->samples), wanted = (size_t)r->n;
@@ -526,8 +537,12 @@ q8_code q8_refine_graph(q8_graph *graph, const q8_graph *exact, const q8_refine_
         return q8_fail_nomem(err);
     count_readers(&r);
     mark_needed(&r);
-    r.n = pictures_that_fit(&r);
-    q8_code code = read_samples(&r);
+    const size_t alive = most_alive(&r);
+    q8_code code = alive > 0 ? Q8_OK : q8_fail_nomem(err);
+    if (!code) {
+        r.n = pictures_that_fit(&r, alive);
+        code = read_samples(&r);
+    }
     if (!code && r.n > 0)
         code = refine_nodes(&r);
     for (int t = 0; t < graph->n_tensors; t++)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/team.h"
 #include "calib/loop.h"
 #include "ops/int8.h"
@@ -185,6 +186,15 @@ static size_t size_of_sums(const struct job *job)
            ((size_t)graph->n_tensors + N_RIGHT) * sizeof(unsigned long long);
 }
 
+/* Of both networks' outputs. */
+static size_t size_of_values(const struct job *job)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < job->pair.graph->n_outputs; i++)
+        bytes += 2 * q8_shape_count(&job->form[i].shape) * sizeof(float);
+    return bytes;
+}
+
 static struct sums sums_in(const struct job *job, void *memory)
 {
     const q8_graph *graph = job->pair.graph;
@@ -221,7 +231,16 @@ static q8_code open_worker(struct job *job, int index, q8_arena *arena, q8_err *
 static q8_code open_workers(struct job *job, const q8_env *env, q8_arena *arena, q8_err *err)
 {
     q8_code code = Q8_OK;
-    job->n_workers = q8_loop_workers(job->what->samples, env);
+    const int most = q8_loop_workers(job->what->samples, env);
+    const size_t shared = q8_exec_weight_bytes(job->pair.graph);
+    const size_t each =
+        q8_exec_run_bytes(job->exec) + size_of_sums(job) + size_of_values(job) + Q8_MEMORY_PICTURE;
+    job->n_workers = q8_memory_threads(env, shared, each, most);
+    if (job->n_workers == 0)
+        return q8_memory_fail(env, "verification, which --verify 0 leaves out,", shared + each,
+                              err);
+    if (job->n_workers < most)
+        q8_note(env, NULL, NULL, "verifying on %d threads, for want of memory", job->n_workers);
     job->worker = q8_arena_array(arena, (size_t)job->n_workers, sizeof(*job->worker));
     job->user = q8_arena_array(arena, (size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)

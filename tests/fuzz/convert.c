@@ -243,9 +243,13 @@ static q8_code finish(q8_model *model, const q8_calib_opts *pictures, uint64_t s
                                  .no_shift = seed >> 11 & 1 && seed >> 12 & 1,
                                  .per_layer = (seed >> 13 & 3) == 0};
     const q8_verify_opts on = {.pictures = *pictures, .calibrated_on = SAMPLES};
-    const q8_output output = {.param = path_of[PARAM], .bin = path_of[BIN]};
-    const q8_report_opts told = {.pictures = pictures};
-    q8_verify_result verified;
+    q8_verify_result verified = {0};
+    const q8_report_opts about = {.pictures = pictures, .verified = &verified};
+    const q8_output output = {.param = path_of[PARAM],
+                              .bin = path_of[BIN],
+                              .json = (seed >> 16) % 8 == 0 ? path_of[JSON] : NULL,
+                              .report = (seed >> 16) % 8 == 1 ? path_of[HTML] : NULL,
+                              .about = &about};
     q8_code code = q8_quantize(model, &quant, &fuzz_env, err);
     if (code)
         return code;
@@ -253,10 +257,6 @@ static q8_code finish(q8_model *model, const q8_calib_opts *pictures, uint64_t s
     code = q8_verify(model, &on, &fuzz_env, &verified, err);
     if (!code)
         code = q8_write(model, Q8_INT8, &output, NULL, err);
-    if (!code && (seed >> 16) % 8 == 0)
-        code = q8_write_json(path_of[JSON], model, NULL, &verified, NULL, err);
-    if (!code && (seed >> 16) % 8 == 1)
-        code = q8_report(path_of[HTML], model, &told, err);
     q8_verify_free(&verified);
     return code;
 }

@@ -58,10 +58,11 @@ static void read_list(const char *path, q8_list_order order)
     if (list.n == 0)
         abort();
     for (size_t i = 0; i < list.n; i++) {
-        if (strchr(list.path[i], '\n'))
+        char one[Q8_MAX_PATH], other[Q8_MAX_PATH];
+        if (strchr(q8_picture_list_path(&list, i, one), '\n'))
             abort();
         for (size_t k = i + 1; order == Q8_LIST_SORTED && k < list.n; k++)
-            if (strcmp(list.path[i], list.path[k]) == 0)
+            if (strcmp(one, q8_picture_list_path(&list, k, other)) == 0)
                 abort();
     }
     q8_picture_list_close(&list);
