@@ -162,7 +162,7 @@ bool fuzz_reference_finite(const fuzz_reference *reference)
 {
     for (int t = 0; t < reference->graph->n_tensors; t++)
         for (size_t i = 0; i < q8_shape_count(&reference->graph->tensor[t].shape); i++)
-            if (!isfinite(reference->value[t][i]))
+            if (!(fabsf(reference->value[t][i]) <= FUZZ_LARGEST))
                 return false;
     return true;
 }
@@ -187,6 +187,13 @@ static int find_output(const fuzz_reference *r, const q8_graph *named, const cha
 
 static void complain(const struct watched *w, const char *name, double error, double tolerance)
 {
+    const q8_graph *graph = w->reference->graph;
+    for (int t = 0; t < graph->n_tensors; t++) {
+        float largest = 0;
+        for (size_t i = 0; i < q8_shape_count(&graph->tensor[t].shape); i++)
+            largest = fmaxf(largest, fabsf(w->reference->value[t][i]));
+        fprintf(stderr, "fuzz: up to %g in '%s'\n", (double)largest, graph->tensor[t].name);
+    }
     fprintf(stderr, "fuzz: %s: output '%s' has an NMSE of %g, not %g\n", w->what, name, error,
             tolerance);
     abort();

@@ -29,15 +29,18 @@ q8_code fuzz_reference_make(fuzz_reference *reference, const q8_graph *graph, ui
 
 /**
  * Runs a graph in oneDNN; aborts if an output is further off than its tolerance. Values are not
- * compared where the reference has some that are not finite: how far a NaN spreads differs, as a
- * sum may run along or be made anew for each element.
+ * compared where the reference has some that are not finite, or nearly so: how far a NaN spreads
+ * differs, as a sum may run along or be made anew for each element.
  * @param named what passes made of the reference's graph: it has the same outputs, by whose names
  *              those of `graph` are found
  */
 void fuzz_must_agree(const fuzz_reference *reference, const q8_graph *graph, const q8_graph *named,
                      const char *what, q8_err *err);
 
-/** All elements of all tensors are finite. */
+/** What sums that end in a float may pass on the way to it, whatever their order. */
+#define FUZZ_LARGEST 1e30f
+
+/** No element of any tensor is NaN or larger than that. */
 bool fuzz_reference_finite(const fuzz_reference *reference);
 
 #endif
