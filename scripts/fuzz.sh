@@ -101,7 +101,7 @@ run_target() {
     while [ $((end - SECONDS)) -gt 0 ] && [ "$found" -lt $max_findings ]; do
         before=$found status=0
         "$folder/fuzz_$target" -max_total_time=$((end - SECONDS)) -max_len="$(max_len "$target")" \
-            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=25 "${flags[@]}" \
+            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=60 "${flags[@]}" \
             -artifact_prefix="$findings/$target-" -print_final_stats=1 "$corpus" "${seeds[@]}" \
             >>"$log" 2>&1 || status=$?
         found=$(count_findings "$target")
