@@ -1,5 +1,6 @@
 """Many processes: under mpirun the same bytes as alone, for any number of them, and one end for all."""
 
+import contextlib
 import filecmp
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -178,14 +180,13 @@ class Mpi(unittest.TestCase):
             seen = {partial: set() for partial in partials}
             while process.poll() is None and min(map(len, seen.values())) < when:
                 for partial in partials:
-                    if partial.exists():
+                    with contextlib.suppress(FileNotFoundError):
                         seen[partial].add(partial.stat().st_mtime_ns)
+                time.sleep(0.0005)
             members = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
             for victim in process.pid, *map(int, members):
-                try:
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(victim, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
         return process.returncode
 
     def test_killed_and_started_again(self):

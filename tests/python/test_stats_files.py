@@ -1,11 +1,13 @@
 """Statistics as files: shards, runs without pictures, wrong files, and runs that are stopped and go on."""
 
+import contextlib
 import filecmp
 import shutil
 import signal
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -241,8 +243,9 @@ class Statistics(unittest.TestCase):
                                    cwd=self.tmp)
         seen = set()
         while process.poll() is None and len(seen) < when:
-            if partial.exists():
+            with contextlib.suppress(FileNotFoundError):
                 seen.add(partial.stat().st_mtime_ns)
+            time.sleep(0.0005)
         process.send_signal(how)
         error = process.communicate(timeout=600 if SLOW else 60)[1]
         return (process.returncode, error)
