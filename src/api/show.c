@@ -63,9 +63,9 @@ static q8_code open_ncnn(struct source *s, const q8_net_opts *opts, q8_err *err)
     const char *file = q8_arena_strdup(s->arena, opts->param);
     if (!s->graph || !file)
         return q8_fail_nomem(err);
-    q8_code code = q8_file_read(&param, opts->param, Q8_MAX_PARAM_FILE, err);
-    if (!code && opts->bin)
-        code = q8_file_read(&bin, opts->bin, Q8_MAX_BIN_FILE, err);
+    q8_code code = opts->bin ? q8_file_read_pair(&param, opts->param, Q8_MAX_PARAM_FILE, &bin,
+                                                 opts->bin, Q8_MAX_BIN_FILE, err)
+                             : q8_file_read(&param, opts->param, Q8_MAX_PARAM_FILE, err);
     if (!code && opts->bin)
         code = q8_ncnn_read(&s->graph, opts->param, (const char *)param.data, param.size, opts->bin,
                             bin.data, bin.size, s->arena, err);
