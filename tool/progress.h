@@ -9,6 +9,7 @@ struct progress {
     bool bar, lines; /* a bar; plain lines; neither: silent */
     double started, shown;
     const char *stage;
+    size_t first, last; /* what was done when the stage was first heard of; when last */
     bool drawn; /* a bar stands on the current line */
 };
 

@@ -97,6 +97,59 @@ end:
     return code;
 }
 
+/* A name that has gone and come back, as in a replacing that failed, has left another time. */
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* @param again set where the first file was missing or has been replaced meanwhile */
+static q8_code try_pair(q8_bytes *first, const char *first_path, size_t first_limit,
+                        q8_bytes *second, const char *second_path, size_t second_limit, bool *again,
+                        q8_err *err)
+{
+    struct stat before, after;
+    *first = *second = (q8_bytes){0};
+    /* Open all the time, so that its number is not given to another file. */
+    const int fd = open_retry(first_path, O_RDONLY, 0);
+    *again = fd < 0 && errno == ENOENT;
+    if (fd < 0)
+        return q8_fail_errno(err, first_path, "open");
+    q8_code code = fstat(fd, &before) == 0 ? Q8_OK : q8_fail_errno(err, first_path, "read");
+    if (!code)
+        code = q8_file_read(first, first_path, first_limit, err);
+    if (!code)
+        code = q8_file_read(second, second_path, second_limit, err);
+    *again = stat(first_path, &after) != 0 || !same_file(&before, &after);
+    close(fd);
+    return code;
+}
+
+q8_code q8_file_read_pair(q8_bytes *first, const char *first_path, size_t first_limit,
+                          q8_bytes *second, const char *second_path, size_t second_limit,
+                          q8_err *err)
+{
+    enum { TRIES = 100, MILLISECOND = 1000000 };
+    for (int i = 0; i < TRIES; i++) {
+        bool again;
+        q8_err why = {0};
+        const q8_code code = try_pair(first, first_path, first_limit, second, second_path,
+                                      second_limit, &again, &why);
+        if (!code && !again)
+            return Q8_OK;
+        q8_bytes_free(first);
+        q8_bytes_free(second);
+        if (code && (!again || i + 1 == TRIES)) {
+            *err = why;
+            return code;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = MILLISECOND}, NULL);
+    }
+    const q8_loc loc = {.file = first_path};
+    return q8_fail(err, Q8_EIO, &loc, NULL, "is replaced again and again while it is read");
+}
+
 void q8_bytes_free(q8_bytes *bytes)
 {
     free(bytes->data);

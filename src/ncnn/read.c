@@ -30,9 +30,9 @@ q8_code q8_ncnn_load(q8_graph **graph, const char *param, const char *bin, q8_ar
 {
     q8_bytes text = {0}, weights = {0};
     *graph = NULL;
-    q8_code code = q8_file_read(&text, param, Q8_MAX_PARAM_FILE, err);
-    if (!code && bin)
-        code = q8_file_read(&weights, bin, Q8_MAX_BIN_FILE, err);
+    q8_code code = bin ? q8_file_read_pair(&text, param, Q8_MAX_PARAM_FILE, &weights, bin,
+                                           Q8_MAX_BIN_FILE, err)
+                       : q8_file_read(&text, param, Q8_MAX_PARAM_FILE, err);
     if (!code)
         code = q8_ncnn_read(graph, param, (const char *)text.data, text.size, bin, weights.data,
                             weights.size, arena, err);
