@@ -168,6 +168,10 @@ static const struct row rows[] = {
     {"help", SWITCH, AT(help), 0, "", "print this (-h too)", NULL, 0, 0},
 };
 
+#define CONTROL_CHARACTERS                                                                         \
+    "\001\002\003\004\005\006\a\b\t\n\v\f\r\016\017\020\021\022\023\024\025\026\027\030\031\032"   \
+    "\033\034\035\036\037\177"
+
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -438,8 +442,26 @@ static int parse_flag(struct options *o, char **argv)
     return store(row, o, argv, 1 + more) ? 1 + more : 0;
 }
 
+/* What a terminal would obey, or would break lines of a list, is no name for a file to be made. */
+static bool check_outputs(const struct options *o)
+{
+    static const size_t outputs[] = {AT(output_param), AT(output_bin), AT(output_table),
+                                     AT(stats_out),    AT(json),       AT(report)};
+    for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
+        const char *name = *(const char *const *)((const char *)o + outputs[i]);
+        for (int r = 0; name && r < N_ROWS; r++)
+            if (rows[r].kind == TEXT && rows[r].offset == outputs[i] &&
+                name[strcspn(name, CONTROL_CHARACTERS)])
+                return usage_error("--%s: a name with a line break or another control character",
+                                   rows[r].name);
+    }
+    return true;
+}
+
 static bool check(struct options *o)
 {
+    if (!check_outputs(o))
+        return false;
     if (!o->proto)
         return usage_error("--proto is missing: the deploy prototxt");
     if (!o->model)
