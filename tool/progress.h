@@ -10,7 +10,7 @@ struct progress {
     double started, shown;
     const char *stage;
     size_t first, last; /* what was done when the stage was first heard of; when last */
-    bool drawn; /* a bar stands on the current line */
+    bool drawn;         /* a bar stands on the current line */
 };
 
 /** @param mode an enum progress_mode */
