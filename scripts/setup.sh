@@ -8,7 +8,7 @@ BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler l
     libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev python3 python3-venv)
 # Chromium renders the report, with a font. Without an MPI the program does not use many machines.
 TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core
-    libopenmpi-dev openmpi-bin)
+    libopenmpi-dev openmpi-bin strace)
 
 say() { printf '== %s\n' "$*"; }
 
