@@ -1,9 +1,7 @@
 /* The program: reads the command line, calls libq8, prints. */
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -26,44 +24,20 @@ enum {
 
 static volatile int interrupted;
 
-/** Waits for a signal to end, notes it, and leaves the next one to the system, which ends at once.
- */
-static void *wait_for_signal(void *set)
+static void on_signal(int number)
 {
-    int number;
-    if (sigwait(set, &number) == 0)
-        __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    pthread_sigmask(SIG_UNBLOCK, set, NULL);
-    while (pause() != 0)
-        ; /* for the next */
-    return NULL;
-}
-
-static sigset_t ending; /* signals that end the program */
-
-/**
- * Signals go to a thread of their own; for all others, which are made later, they are blocked.
- * oneDNN's products of matrices do not survive a handler on their thread: about one Ctrl-C in a
- * hundred ended with a damaged heap (2.6, AVX-512).
- */
-static void block_signals(void)
-{
-    sigemptyset(&ending);
-    sigaddset(&ending, SIGINT);
-    sigaddset(&ending, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &ending, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    (void)number;
+    __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
 }
 
 static void catch_signals(void)
 {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, wait_for_signal, &ending) == 0)
-        pthread_detach(thread);
-    else
-        pthread_sigmask(SIG_UNBLOCK, &ending, NULL);
+    /* SA_RESETHAND: a second Ctrl-C ends at once. */
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 static void on_warning(void *user, const q8_err *what)
@@ -140,7 +114,6 @@ int main(int argc, char **argv)
 {
     q8_team team;
     return_freed_memory();
-    block_signals();
     if (!team_open(&team, &interrupted))
         return EXIT_FAILED;
     const bool first = team.rank == 0;
