@@ -166,6 +166,9 @@ static double divergence(const struct sums *s, int clip, int levels, double most
     struct terms cross = {.n = 0}; /* p log q */
     struct edge from = {0, 0};
     double q_before = 0;
+    const double clipped = least_rest(s, clip, from, q_before);
+    if (clipped > most + ROUNDING)
+        return clipped;
     for (int j = 0; j < levels; j++) {
         const struct edge to = next_edge(from, clip / levels, clip % levels, levels);
         const struct level l = level_between(s, from, to, levels);

@@ -36,6 +36,7 @@ typedef struct q8_exec_opts {
     int batch;          /**< pictures per forward; at least 1 */
     const bool *wanted; /**< by tensor id: what will be observed. Nodes no wanted tensor needs do
                            not run. NULL: the network's outputs */
+    int threads;        /**< to make the plan with; it does not depend on them. 0: one */
 } q8_exec_opts;
 
 /** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */

@@ -41,7 +41,8 @@ struct q8_exec {
     size_t slab_bytes, scratch_bytes;
 };
 
-/** A node's kernel from the first backend that supports it. @param backend its name */
+/** A node's kernel, still to be prepared, from the first backend that supports it.
+ *  @param backend its name */
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_kind kind,
                        const int *in_block, int batch, q8_kernel **kernel, const char **backend,
                        q8_err *err);
