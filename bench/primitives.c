@@ -115,7 +115,7 @@ static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *er
 static q8_code open_network(struct network *n, const q8_graph *graph, const bool *needed,
                             q8_err *err)
 {
-    n->batch = q8_calibration_batch(graph);
+    n->batch = q8_exec_best_batch(graph);
     n->spent = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->spent));
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
     q8_code code = n->spent ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);

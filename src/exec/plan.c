@@ -14,6 +14,7 @@
 /* Where a tensor can be found while the plan is made. */
 struct place {
     bool needed;
+    int last_use;          /* the last node that reads it, under whatever name; -1: none */
     int block;             /* asked for when it was made; 0 until then */
     int part[Q8_N_BLOCKS]; /* by layout, -1 where it is not available */
 };
@@ -24,6 +25,9 @@ struct planner {
     const q8_exec_opts *opts;
     q8_err *err;
     struct place *place; /* by tensor */
+    bool *in_batch;      /* by part: there has to be room for all pictures of the batch */
+    int front;           /* nodes that run picture by picture */
+    int batch;           /* pictures at once of the kernels made now */
 };
 
 /* --- what is needed --------------------------------------------------------------------------- */
@@ -41,15 +45,28 @@ static bool is_needed(const struct planner *p, const q8_node *node)
     return false;
 }
 
+/* An output may be the input under another name. */
+static void mark_use(struct planner *p, int tensor, const q8_node *node, int index)
+{
+    struct place *place = &p->place[tensor];
+    place->needed = true;
+    if (place->last_use < index)
+        place->last_use = index;
+    for (int k = 0; k < node->n_out; k++)
+        if (node->op->is_identity && place->last_use < p->place[node->out[k]].last_use)
+            place->last_use = p->place[node->out[k]].last_use;
+}
+
 static void mark_needed(struct planner *p)
 {
-    for (int t = 0; t < p->graph->n_tensors; t++)
+    for (int t = 0; t < p->graph->n_tensors; t++) {
         p->place[t].needed = is_wanted(p, t);
+        p->place[t].last_use = -1;
+    }
     for (int i = p->graph->n_nodes - 1; i >= 0; i--) {
         const q8_node *node = p->graph->node[i];
-        if (is_needed(p, node))
-            for (int k = 0; k < node->n_in; k++)
-                p->place[node->in[k]].needed = true;
+        for (int k = 0; k < node->n_in && is_needed(p, node); k++)
+            mark_use(p, node->in[k], node, i);
     }
 }
 
@@ -60,11 +77,18 @@ static const q8_shape *shape_of(const struct planner *p, int tensor)
     return &p->graph->tensor[tensor].shape;
 }
 
+static bool in_front(const struct planner *p)
+{
+    return p->batch < p->exec->batch;
+}
+
 /* Steps count from 0; inputs are there before, at -1. */
 static void touch(struct planner *p, int part, int step)
 {
     if (p->exec->part[part].last < step)
         p->exec->part[part].last = step;
+    if (!in_front(p))
+        p->in_batch[part] = true;
 }
 
 /* Memory for a tensor in one layout, live from `step` on. */
@@ -76,18 +100,49 @@ static q8_code add_part(struct planner *p, int tensor, int block, int step, int 
     if (q8_shape_count(shape) == 0)
         return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' has no shape",
                        p->graph->tensor[tensor].name);
-    if (__builtin_mul_overflow(q8_layout_count(shape, block) * sizeof(float), (size_t)exec->batch,
-                               &bytes))
+    const size_t picture = q8_layout_count(shape, block) * sizeof(float);
+    if (__builtin_mul_overflow(picture, (size_t)exec->batch, &bytes))
         return q8_fail(p->err, Q8_ENOMEM, NULL, NULL, "a batch of %d pictures is too large",
                        exec->batch);
     q8_slab_part *parts =
         q8_arena_grow(exec->arena, exec->part, (size_t)exec->n_parts, sizeof(*parts));
-    if (!parts)
+    bool *in_batch =
+        q8_arena_grow(exec->arena, p->in_batch, (size_t)exec->n_parts, sizeof(*in_batch));
+    if (!parts || !in_batch)
         return q8_fail_nomem(p->err);
     exec->part = parts;
-    parts[exec->n_parts] = (q8_slab_part){.bytes = bytes, .first = step, .last = step};
+    p->in_batch = in_batch;
+    in_batch[exec->n_parts] = step < 0 || !in_front(p);
+    parts[exec->n_parts] = (q8_slab_part){.bytes = picture, .first = step, .last = step};
     *part = exec->n_parts++;
     return Q8_OK;
+}
+
+/* Room for the batch in parts that need it. What lies between the front and the rest lives through
+ * all of the front, as its steps run once for each picture. */
+static void spread_parts(struct planner *p)
+{
+    q8_exec *exec = p->exec;
+    if (exec->batch == 1)
+        return;
+    for (int i = 0; i < exec->n_parts; i++) /* wholes stand behind their pieces */
+        if (exec->part[i].whole && p->in_batch[i])
+            p->in_batch[exec->part[i].whole - 1] = true;
+    for (int i = exec->n_parts - 1; i >= 0; i--) {
+        q8_slab_part *part = &exec->part[i];
+        const int whole = part->whole - 1;
+        if (!p->in_batch[whole >= 0 ? whole : i])
+            continue;
+        p->in_batch[i] = true;
+        part->stride = whole >= 0 ? exec->part[whole].stride : part->bytes;
+        if (part->first >= exec->front)
+            continue;
+        part->first = part->first < 0 ? part->first : 0;
+        part->last = part->last < exec->front - 1 ? exec->front - 1 : part->last;
+    }
+    for (int i = 0; i < exec->n_parts; i++)
+        if (exec->part[i].stride)
+            exec->part[i].bytes *= (size_t)exec->batch;
 }
 
 /* The tensor was made in this layout, in this part. */
@@ -110,6 +165,8 @@ static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_ou
     exec->step = steps;
     *step = &steps[exec->n_steps++];
     **step = (q8_step){kernel, n_in, n_out, ids, ids + n_in};
+    if (exec->most_edges < n_in + n_out)
+        exec->most_edges = n_in + n_out;
     if (kernel->scratch > exec->scratch_bytes)
         exec->scratch_bytes = kernel->scratch;
     return Q8_OK;
@@ -131,8 +188,7 @@ static q8_code get_part(struct planner *p, int tensor, int block, int *part)
     if (*found < 0) {
         q8_kernel *kernel;
         q8_step *step;
-        q8_code code =
-            q8_layout_kernel(shape, p->exec->batch, place->block, block, &kernel, p->err);
+        q8_code code = q8_layout_kernel(shape, p->batch, place->block, block, &kernel, p->err);
         if (!code)
             code = add_step(p, kernel, 1, 1, &step);
         if (!code)
@@ -224,28 +280,32 @@ static q8_code plan_alias(struct planner *p, const q8_node *node, const struct e
 
 /* --- concatenations in place ------------------------------------------------------------------ */
 
-/* Does the concatenation put its inputs, as they lie in memory, one behind the other? */
+/* Does the concatenation put its inputs, as they lie in memory, one behind the other? Only for a
+ * picture at a time, and where nothing reads an input as a batch of its own. */
 static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, const struct edges *e)
 {
     const q8_concat_attr *a = node->attr;
-    if (p->exec->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
+    if (p->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
         return false;
     for (int i = 0; i < node->n_in; i++) {
         const int block = q8_layout_block(&e->in[i], e->in_block[i]);
         const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
         if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST ||
-            e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN)
+            e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN ||
+            p->place[node->in[i]].last_use >= p->front)
             return false;
     }
     return true;
 }
 
-/* The part a tensor was made in, if it may become a piece of a larger one. */
+/* The part a tensor was made in, if it may become a piece of a larger one: of a batch, a piece's
+ * pictures would not follow each other. */
 static q8_slab_part *free_part(const struct planner *p, int tensor)
 {
     const struct place *place = &p->place[tensor];
-    q8_slab_part *part = &p->exec->part[place->part[q8_block_index(place->block)]];
-    return part->whole ? NULL : part;
+    const int index = place->part[q8_block_index(place->block)];
+    q8_slab_part *part = &p->exec->part[index];
+    return part->whole || (p->exec->batch > 1 && p->in_batch[index]) ? NULL : part;
 }
 
 /* Makes the inputs pieces of the output's memory, so that nothing needs to be copied. */
@@ -308,8 +368,8 @@ static q8_code plan_kernel(struct planner *p, int index, const struct edges *e)
 {
     const q8_node *node = p->graph->node[index];
     q8_kernel *kernel;
-    q8_code code = q8_plan_kernel(p->graph, node, p->opts->backend, e->in_block, p->exec->batch,
-                                  &kernel, &p->exec->node_backend[index], p->err);
+    q8_code code = q8_plan_kernel(p->graph, node, p->opts->backend, e->in_block, p->batch, &kernel,
+                                  &p->exec->node_backend[index], p->err);
     if (code)
         return code;
     /* Conversions come before the node's own step, so the inputs' parts are collected first. */
@@ -390,23 +450,37 @@ static q8_code check_wanted_made(const struct planner *p)
     return Q8_OK;
 }
 
+/* What is planned from here on runs for the whole batch. */
+static void begin_batch(struct planner *p)
+{
+    p->exec->front = p->exec->n_steps;
+    p->batch = p->exec->batch;
+}
+
 static q8_code plan_graph(struct planner *p)
 {
     const q8_graph *graph = p->graph;
     q8_code code = Q8_OK;
     mark_needed(p);
+    p->front = p->opts->batch_from ? p->opts->batch_from : q8_plan_front(graph, p->exec->batch);
+    p->batch = p->front > 0 ? 1 : p->exec->batch;
     /* Inputs first: all are filled before the first step, wherever their nodes stand. */
     for (int i = 0; !code && i < graph->n_nodes; i++)
         if (graph->node[i]->op == &q8_op_input)
             code = plan_input(p, graph->node[i]);
     for (int i = 0; !code && i < graph->n_nodes; i++) {
+        if (i == p->front)
+            begin_batch(p);
         if (graph->node[i]->op == &q8_op_input)
             code = plan_sights(p, graph->node[i]);
         else if (is_needed(p, graph->node[i]))
             code = plan_node(p, i);
     }
+    if (p->front >= graph->n_nodes)
+        begin_batch(p);
     if (!code)
         code = check_wanted_made(p);
+    spread_parts(p);
     if (!code)
         code = q8_slab_place(p->exec->part, p->exec->n_parts, &p->exec->slab_bytes, p->err);
     return code;
@@ -475,24 +549,6 @@ int q8_exec_batch(const q8_exec *exec)
 size_t q8_exec_slab_bytes(const q8_exec *exec)
 {
     return exec->slab_bytes;
-}
-
-/* winograd's weights are 6x6 in place of 3x3. */
-static size_t forms_of(const q8_node *node)
-{
-    const q8_conv_attr *a = node->op == &q8_op_convolution ? node->attr : NULL;
-    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
-                          a->stride_h == 1 && !node->exact;
-    return winograd ? 4 : 1;
-}
-
-size_t q8_exec_weight_bytes(const q8_graph *graph)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < graph->n_nodes; i++)
-        for (int k = 0; k < graph->node[i]->op->n_weights; k++)
-            bytes += graph->node[i]->weight[k].count * sizeof(float) * forms_of(graph->node[i]);
-    return bytes;
 }
 
 size_t q8_exec_run_bytes(const q8_exec *exec)

@@ -12,31 +12,13 @@ struct q8_run {
     void *memory; /* slab, then scratch; not yet aligned */
     char *slab;
     void *scratch;
-    float **pointer; /* inputs, then outputs of each step, one step after the other */
+    float **edge; /* inputs, then outputs of the step that runs */
 };
 
-static float *part_data(const q8_run *run, int part)
+static float *part_data(const q8_run *run, int part, int picture)
 {
-    return (float *)(run->slab + run->exec->part[part].offset);
-}
-
-static q8_code resolve_pointers(q8_run *run, q8_err *err)
-{
-    const q8_exec *exec = run->exec;
-    size_t n = 0;
-    for (int i = 0; i < exec->n_steps; i++)
-        n += (size_t)exec->step[i].n_in + (size_t)exec->step[i].n_out;
-    run->pointer = malloc((n + 1) * sizeof(*run->pointer));
-    if (!run->pointer)
-        return q8_fail_nomem(err);
-    float **next = run->pointer;
-    for (int i = 0; i < exec->n_steps; i++) {
-        for (int k = 0; k < exec->step[i].n_in; k++)
-            *next++ = part_data(run, exec->step[i].in[k]);
-        for (int k = 0; k < exec->step[i].n_out; k++)
-            *next++ = part_data(run, exec->step[i].out[k]);
-    }
-    return Q8_OK;
+    const q8_slab_part *p = &run->exec->part[part];
+    return (float *)(run->slab + p->offset + (size_t)picture * p->stride);
 }
 
 q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
@@ -63,7 +45,9 @@ q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
     const uintptr_t mask = Q8_SLAB_ALIGN - 1;
     run->slab = (char *)run->memory + (-(uintptr_t)run->memory & mask);
     run->scratch = run->slab + exec->slab_bytes;
-    code = resolve_pointers(run, err);
+    run->edge = malloc(((size_t)exec->most_edges + 1) * sizeof(*run->edge));
+    if (!run->edge)
+        code = q8_fail_nomem(err);
 fail:
     if (code)
         q8_run_close(&run);
@@ -75,7 +59,7 @@ void q8_run_close(q8_run **run)
 {
     if (!*run)
         return;
-    free((*run)->pointer);
+    free((*run)->edge);
     free((*run)->memory);
     free(*run);
     *run = NULL;
@@ -83,8 +67,7 @@ void q8_run_close(q8_run **run)
 
 float *q8_run_input(q8_run *run, int input, int i)
 {
-    const q8_input *in = &run->exec->input[input];
-    return part_data(run, in->part) + (size_t)i * in->count;
+    return part_data(run, run->exec->input[input].part, i);
 }
 
 /* Kernels always compute the whole batch: pictures that are not there are zeros. */
@@ -96,24 +79,53 @@ static void clear_unfilled(q8_run *run, int n)
                (size_t)(exec->batch - n) * exec->input[i].count * sizeof(float));
 }
 
+/* Some of a batch's pictures, and to whom their tensors are shown. */
+struct pictures {
+    int first, n;
+    q8_observe_fn observe;
+    void *user;
+};
+
 /* Shows what step `after` made, from sight `*next` on. */
-static q8_code show(const q8_run *run, int after, int n, int *next, q8_observe_fn observe,
-                    void *user, q8_err *err)
+static q8_code show(const q8_run *run, int after, const struct pictures *of, int *next, q8_err *err)
 {
     const q8_exec *exec = run->exec;
-    for (; observe && *next < exec->n_sights && exec->sight[*next].after == after; ++*next) {
+    for (; *next < exec->n_sights && exec->sight[*next].after == after; ++*next) {
         const q8_sight *sight = &exec->sight[*next];
         const q8_view view = {
-            .data = part_data(run, sight->part),
-            .batch = n,
+            .data = part_data(run, sight->part, of->first),
+            .batch = of->n,
             .shape = exec->graph->tensor[sight->tensor].shape,
             .block = sight->block,
         };
-        q8_code code = observe(user, sight->tensor, &view, err);
+        q8_code code = of->observe ? of->observe(of->user, sight->tensor, &view, err) : Q8_OK;
         if (code)
             return code;
     }
     return Q8_OK;
+}
+
+static q8_code run_step(q8_run *run, const q8_step *step, int picture, q8_err *err)
+{
+    for (int i = 0; i < step->n_in; i++)
+        run->edge[i] = part_data(run, step->in[i], picture);
+    for (int i = 0; i < step->n_out; i++)
+        run->edge[step->n_in + i] = part_data(run, step->out[i], picture);
+    return step->kernel->run(step->kernel, (const float *const *)run->edge, run->edge + step->n_in,
+                             run->scratch, err);
+}
+
+/* Steps `from` to `to`, with their sights from `*next` on. */
+static q8_code run_steps(q8_run *run, int from, int to, const struct pictures *of, int *next,
+                         q8_err *err)
+{
+    q8_code code = Q8_OK;
+    for (int i = from; i < to && !code; i++) {
+        code = run_step(run, &run->exec->step[i], of->first, err);
+        if (!code)
+            code = show(run, i, of, next, err);
+    }
+    return code;
 }
 
 q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8_err *err)
@@ -122,17 +134,14 @@ q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8
     if (n < 1 || n > exec->batch)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "%d pictures in a batch of %d", n, exec->batch);
     clear_unfilled(run, n);
-    int next = 0;
-    q8_code code = show(run, -1, n, &next, observe, user, err);
-    float **pointer = run->pointer;
-    for (int i = 0; !code && i < exec->n_steps; i++) {
-        const q8_step *step = &exec->step[i];
-        const q8_kernel *kernel = step->kernel;
-        code = kernel->run(kernel, (const float *const *)pointer, pointer + step->n_in,
-                           run->scratch, err);
-        if (!code)
-            code = show(run, i, n, &next, observe, user, err);
-        pointer += step->n_in + step->n_out;
+    const struct pictures all = {0, n, observe, user};
+    int inputs_seen = 0;
+    q8_code code = show(run, -1, &all, &inputs_seen, err);
+    int next = inputs_seen;
+    for (int i = 0; i < n && !code; i++) {
+        const struct pictures one = {i, 1, observe, user};
+        next = inputs_seen;
+        code = run_steps(run, 0, exec->front, &one, &next, err);
     }
-    return code;
+    return code ? code : run_steps(run, exec->front, exec->n_steps, &all, &next, err);
 }

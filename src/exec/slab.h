@@ -10,6 +10,7 @@ enum { Q8_SLAB_ALIGN = 64 };
 /** Memory in use from step `first` to step `last`, both included. */
 typedef struct q8_slab_part {
     size_t bytes;
+    size_t stride; /**< from one picture of a batch to the next; 0: it holds one at a time */
     int first, last;
     int whole;     /**< 1 + index of the later part that this one is a piece of; 0: none */
     size_t at;     /**< where in it the piece begins; a multiple of ::Q8_SLAB_ALIGN */
