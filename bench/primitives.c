@@ -97,8 +97,10 @@ struct network {
     q8_exec *exec;
     q8_run *run;
     int batch;
-    double last;   /* when the latest tensor was there */
-    double *spent; /* by tensor: seconds since the tensor before it, the least of all passes */
+    double last; /* when the latest tensor was there */
+    int n_tensors;
+    double *in_pass; /* by tensor: seconds since the tensor before it, of all pictures */
+    double *spent;   /* the least of all passes */
 };
 
 static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *err)
@@ -106,7 +108,7 @@ static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *er
     (void)view, (void)err;
     struct network *n = user;
     const double t = now();
-    n->spent[tensor] = fmin(n->spent[tensor], t - n->last);
+    n->in_pass[tensor] += t - n->last;
     n->last = t;
     return Q8_OK;
 }
@@ -116,9 +118,12 @@ static q8_code open_network(struct network *n, const q8_graph *graph, const bool
                             q8_err *err)
 {
     n->batch = q8_exec_best_batch(graph);
+    n->n_tensors = graph->n_tensors;
     n->spent = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->spent));
+    n->in_pass = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->in_pass));
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
-    q8_code code = n->spent ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
+    q8_code code =
+        n->spent && n->in_pass ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
     if (!code)
         code = q8_run_open(&n->run, n->exec, err);
     for (int i = 0; !code && i < n->batch; i++) {
@@ -135,16 +140,21 @@ static void close_network(struct network *n)
     q8_run_close(&n->run);
     q8_exec_close(&n->exec);
     free(n->spent);
+    free(n->in_pass);
 }
 
 static void pass(struct network *n)
 {
     q8_err err = {0};
+    for (int t = 0; t < n->n_tensors; t++)
+        n->in_pass[t] = 0;
     n->last = now();
     if (q8_run_forward(n->run, n->batch, note_time, n, &err)) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }
+    for (int t = 0; t < n->n_tensors; t++)
+        n->spent[t] = fmin(n->spent[t], n->in_pass[t]);
 }
 
 /* --- layers alone ----------------------------------------------------------------------------- */

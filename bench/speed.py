@@ -103,11 +103,10 @@ def print_ratios(times, pictures):
 
 
 def print_primitives(proto, model):
-    best = run(BUILD / "tests" / "primitives", proto, model, 1, 4, 8).stdout.splitlines()
-    one = least([stages(proto, model, 1) for _ in range(2)])["forward"]
-    total = next(float(line.split()[1]) for line in best if line.startswith("sum_of_best "))
-    print(f"  one thread: forward {one:.2f} ms, sum of the best per layer {total:.2f} ms, "
-          f"ratio {one / total:.2f}")
+    lines = run(BUILD / "tests" / "primitives", proto, model, 1, 4, 8).stdout.splitlines()
+    ms = {line.split()[0]: float(line.split()[1]) for line in lines[-4:]}
+    print(f"  one thread: forward {ms['network']:.2f} ms, sum of the best per layer {ms['sum_of_best']:.2f} ms, "
+          f"ratio {ms['network_to_best']:.2f}")
 
 
 def measure(name, rounds, peer, tmp):
