@@ -73,6 +73,11 @@ void q8_model_close(q8_model **model)
     *model = NULL;
 }
 
+void q8_model_use_gpu(q8_model *model, q8_gpu *gpu)
+{
+    model->gpu = gpu;
+}
+
 static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env, q8_err *err)
 {
     q8_exec *plan = NULL;

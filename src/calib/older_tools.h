@@ -25,6 +25,7 @@ typedef struct q8_older_tool_of {
     const q8_stats *const *stats; /**< by tensor id, of the same samples; NULL: not wanted */
     const q8_samples *samples;
     q8_backend_kind backend;
+    q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
 } q8_older_tool_of;
 
 /** Runs the samples a second time, as these tools do, since only now the ranges are known. Sets

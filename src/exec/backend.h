@@ -4,6 +4,14 @@
 
 #include "exec/exec.h"
 
+/** A tensor of a run in the memory it was planned in. */
+typedef union q8_spot {
+    float *host;
+    void *gpu; /**< the backend's own handle */
+} q8_spot;
+
+struct q8_gpu_run;
+
 /** A node made ready to run for a fixed batch. Immutable; run() may be called from several threads.
  */
 typedef struct q8_kernel {
@@ -12,6 +20,11 @@ typedef struct q8_kernel {
     q8_code (*run)(const struct q8_kernel *kernel, const float *const *in, float *const *out,
                    void *scratch, q8_err *err);
     void (*close)(struct q8_kernel *kernel); /**< frees the kernel too */
+    /** Instead of run(): has the work done by the GPU after what it was given before, or waits for
+     * it where an output is in the host's memory. Blocks may be ::Q8_ON_GPU. */
+    q8_code (*enqueue)(const struct q8_kernel *kernel, struct q8_gpu_run *run, const q8_spot *in,
+                       const q8_spot *out, q8_err *err);
+    size_t gpu_scratch; /**< bytes enqueue() needs */
 } q8_kernel;
 
 typedef struct q8_backend {

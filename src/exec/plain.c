@@ -45,7 +45,11 @@ static q8_code compile_plain(const q8_graph *graph, const q8_node *node, const i
     struct plain_kernel *k = malloc(sizeof(*k) + n * sizeof(k->shape[0]));
     if (!k)
         return q8_fail_nomem(err);
-    k->base = (q8_kernel){1, 1, n * sizeof(float *), run_plain, close_plain};
+    k->base = (q8_kernel){.in_block = 1,
+                          .out_block = 1,
+                          .scratch = n * sizeof(float *),
+                          .run = run_plain,
+                          .close = close_plain};
     k->node = node;
     k->batch = batch;
     for (int i = 0; i < node->n_in; i++)

@@ -12,11 +12,15 @@ struct q8_run {
     char *slab;
     void *scratch;
     float **pointer; /* inputs, then outputs of each step, one step after the other */
+    q8_gpu_run *gpu; /* NULL: none */
+    q8_spot *spot;   /* as `pointer`, for steps that have to do with the GPU; NULL without */
 };
 
+/* NULL for what is on the GPU. */
 static float *part_data(const q8_run *run, int part)
 {
-    return (float *)(run->slab + run->exec->part[part].offset);
+    const q8_slab_part *p = &run->exec->part[part];
+    return p->on_gpu ? NULL : (float *)(run->slab + p->offset);
 }
 
 static q8_code resolve_pointers(q8_run *run, q8_err *err)
@@ -34,6 +38,37 @@ static q8_code resolve_pointers(q8_run *run, q8_err *err)
             *next++ = part_data(run, exec->step[i].in[k]);
         for (int k = 0; k < exec->step[i].n_out; k++)
             *next++ = part_data(run, exec->step[i].out[k]);
+    }
+    return Q8_OK;
+}
+
+/* Where a part is, in whichever memory. */
+static q8_spot spot_of(const q8_run *run, int part)
+{
+    if (run->exec->part[part].on_gpu)
+        return (q8_spot){.gpu = q8_gpu_run_part(run->gpu, part)};
+    return (q8_spot){.host = part_data(run, part)};
+}
+
+static q8_code open_gpu(q8_run *run, q8_err *err)
+{
+    const q8_exec *exec = run->exec;
+    q8_code code = q8_gpu_run_open(&run->gpu, exec->gpu, exec->part, exec->n_parts,
+                                   exec->gpu_slab_bytes, exec->gpu_scratch_bytes, err);
+    if (code)
+        return code;
+    size_t n = 0;
+    for (int i = 0; i < exec->n_steps; i++)
+        n += (size_t)exec->step[i].n_in + (size_t)exec->step[i].n_out;
+    run->spot = malloc((n + 1) * sizeof(*run->spot));
+    if (!run->spot)
+        return q8_fail_nomem(err);
+    q8_spot *next = run->spot;
+    for (int i = 0; i < exec->n_steps; i++) {
+        for (int k = 0; k < exec->step[i].n_in; k++)
+            *next++ = spot_of(run, exec->step[i].in[k]);
+        for (int k = 0; k < exec->step[i].n_out; k++)
+            *next++ = spot_of(run, exec->step[i].out[k]);
     }
     return Q8_OK;
 }
@@ -63,6 +98,8 @@ q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
     run->slab = (char *)run->memory + (-(uintptr_t)run->memory & mask);
     run->scratch = run->slab + exec->slab_bytes;
     code = resolve_pointers(run, err);
+    if (!code && exec->gpu)
+        code = open_gpu(run, err);
 fail:
     if (code)
         q8_run_close(&run);
@@ -74,6 +111,8 @@ void q8_run_close(q8_run **run)
 {
     if (!*run)
         return;
+    q8_gpu_run_close(&(*run)->gpu);
+    free((*run)->spot);
     free((*run)->pointer);
     free((*run)->memory);
     free(*run);
@@ -102,8 +141,11 @@ static q8_code show(const q8_run *run, int after, int n, int *next, q8_observe_f
     const q8_exec *exec = run->exec;
     for (; observe && *next < exec->n_sights && exec->sight[*next].after == after; ++*next) {
         const q8_sight *sight = &exec->sight[*next];
+        const q8_gpu_tensor on_gpu = {
+            run->gpu, sight->on_gpu ? q8_gpu_run_part(run->gpu, sight->part) : NULL};
         const q8_view view = {
             .data = part_data(run, sight->part),
+            .gpu = sight->on_gpu ? &on_gpu : NULL,
             .batch = n,
             .shape = exec->graph->tensor[sight->tensor].shape,
             .block = sight->block,
@@ -115,6 +157,17 @@ static q8_code show(const q8_run *run, int after, int n, int *next, q8_observe_f
     return Q8_OK;
 }
 
+/* @param at where the step's places begin */
+static q8_code run_step(const q8_run *run, const q8_step *step, size_t at, q8_err *err)
+{
+    const q8_kernel *kernel = step->kernel;
+    if (kernel->enqueue)
+        return kernel->enqueue(kernel, run->gpu, run->spot + at, run->spot + at + step->n_in, err);
+    float **pointer = run->pointer + at;
+    return kernel->run(kernel, (const float *const *)pointer, pointer + step->n_in, run->scratch,
+                       err);
+}
+
 q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8_err *err)
 {
     const q8_exec *exec = run->exec;
@@ -123,15 +176,12 @@ q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8
     clear_unfilled(run, n);
     int next = 0;
     q8_code code = show(run, -1, n, &next, observe, user, err);
-    float **pointer = run->pointer;
+    size_t at = 0;
     for (int i = 0; !code && i < exec->n_steps; i++) {
-        const q8_step *step = &exec->step[i];
-        const q8_kernel *kernel = step->kernel;
-        code = kernel->run(kernel, (const float *const *)pointer, pointer + step->n_in,
-                           run->scratch, err);
+        code = run_step(run, &exec->step[i], at, err);
         if (!code)
             code = show(run, i, n, &next, observe, user, err);
-        pointer += step->n_in + step->n_out;
+        at += (size_t)exec->step[i].n_in + (size_t)exec->step[i].n_out;
     }
-    return code;
+    return code || !run->gpu ? code : q8_gpu_run_finish(run->gpu, err);
 }

@@ -11,6 +11,7 @@ enum { Q8_SLAB_ALIGN = 64 };
 typedef struct q8_slab_part {
     size_t bytes;
     int first, last;
+    bool on_gpu;   /**< for the caller, who places those apart */
     size_t offset; /**< set by q8_slab_place(); a multiple of ::Q8_SLAB_ALIGN */
 } q8_slab_part;
 
