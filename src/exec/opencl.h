@@ -40,6 +40,7 @@ extern q8_cl_calls q8_cl;
     X(binary_scalar)                                                                               \
     X(binary)                                                                                      \
     X(gather)                                                                                      \
+    X(place)                                                                                       \
     X(pool)                                                                                        \
     X(pool_all)                                                                                    \
     X(lrn)                                                                                         \

@@ -122,24 +122,24 @@ static q8_code run_concat(const q8_kernel *base, q8_gpu_run *run, const q8_spot 
     const q8_cl_node *k = (const q8_cl_node *)base;
     const q8_concat_attr *a = k->node->attr;
     const q8_shape *shape = q8_cl_out(k, 0);
-    size_t outer, inner, first = 0;
+    size_t outer, inner;
     int axis;
-    const q8_code code = q8_node_axis(k->node, shape, a->axis, &axis, err);
-    if (code)
-        return code;
+    if (q8_node_axis(k->node, shape, a->axis, &axis, err))
+        return err->code;
     q8_axis_split(shape, axis, &outer, &inner);
-    const size_t pitch = (size_t)shape->dim[axis] * inner * sizeof(float);
-    for (int i = 0; i < k->node->n_in; i++) {
-        const size_t row = (size_t)q8_cl_in(k, i)->dim[axis] * inner * sizeof(float);
-        const size_t from[3] = {0}, to[3] = {first, 0, 0};
-        const size_t region[3] = {row, outer * (size_t)k->batch, 1};
-        const cl_int status = clEnqueueCopyBufferRect(run->queue, in[i].gpu, out[0].gpu, from, to,
-                                                      region, row, 0, pitch, 0, 0, NULL, NULL);
-        if (status)
-            return q8_cl_fail(run->gpu, "copy", status, err);
+    const cl_int pitch = (cl_int)((size_t)shape->dim[axis] * inner);
+    cl_int first = 0;
+    q8_code code = Q8_OK;
+    for (int i = 0; i < k->node->n_in && !code; i++) {
+        const cl_int row = (cl_int)((size_t)q8_cl_in(k, i)->dim[axis] * inner);
+        const cl_int n = (cl_int)outer * k->batch * row;
+        const q8_cl_grid grid = {.x = (size_t)n, .y = 1, .group = Q8_CL_GROUP};
+        const q8_cl_arg arg[] = {Q8_CL_ARG(in[i].gpu), Q8_CL_ARG(out[0].gpu), Q8_CL_ARG(n),
+                                 Q8_CL_ARG(row),       Q8_CL_ARG(pitch),      Q8_CL_ARG(first)};
+        code = q8_cl_launch(run, Q8_CL_place, &grid, arg, sizeof(arg) / sizeof(arg[0]), err);
         first += row;
     }
-    return Q8_OK;
+    return code;
 }
 
 static q8_code make_concat(q8_cl_node *k, q8_err *err)
@@ -155,15 +155,21 @@ static q8_code run_constant(const q8_kernel *base, q8_gpu_run *run, const q8_spo
                             const q8_spot *out, q8_err *err)
 {
     const q8_cl_node *k = (const q8_cl_node *)base;
-    const size_t bytes = q8_shape_count(q8_cl_out(k, 0)) * sizeof(float);
     (void)in;
-    for (int i = 0; i < k->batch; i++) {
-        const cl_int status = clEnqueueCopyBuffer(run->queue, k->constant[0], out[0].gpu, 0,
-                                                  (size_t)i * bytes, bytes, 0, NULL, NULL);
-        if (status)
-            return q8_cl_fail(run->gpu, "copy", status, err);
+    const cl_int row = (cl_int)q8_shape_count(q8_cl_out(k, 0));
+    q8_code code = Q8_OK;
+    for (int i = 0; i < k->batch && !code; i++) {
+        const cl_int first = i * row;
+        const q8_cl_grid grid = {.x = (size_t)row, .y = 1, .group = Q8_CL_GROUP};
+        const q8_cl_arg arg[] = {Q8_CL_ARG(k->constant[0]),
+                                 Q8_CL_ARG(out[0].gpu),
+                                 Q8_CL_ARG(row),
+                                 Q8_CL_ARG(row),
+                                 Q8_CL_ARG(row),
+                                 Q8_CL_ARG(first)};
+        code = q8_cl_launch(run, Q8_CL_place, &grid, arg, sizeof(arg) / sizeof(arg[0]), err);
     }
-    return Q8_OK;
+    return code;
 }
 
 static bool fits_constant(const q8_graph *graph, const q8_node *node)

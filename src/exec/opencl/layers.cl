@@ -149,6 +149,15 @@ __kernel void q8_gather(__global const float *x, __global float *y, __global con
     y[i] = at < 0 ? fill : x[i / n_out * n_in + at];
 }
 
+/* Rows of `row` elements go into longer ones of `pitch`, at `first`. */
+__kernel void q8_place(__global const float *x, __global float *y, int n, int row, int pitch,
+                       int first)
+{
+    const int i = get_global_id(0);
+    if (i < n)
+        y[i / row * pitch + first + i % row] = x[i];
+}
+
 __kernel void q8_pool(__global const float *x, __global float *y, q8_cl_pool p)
 {
     const int i = get_global_id(0);
