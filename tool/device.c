@@ -22,11 +22,29 @@ bool device_is_list(const struct options *o)
 
 const char *device_usage(const struct options *o)
 {
+    if (o->gpu && (o->fast || o->precision != Q8_INT8))
+        return "--gpu 1 is for --precision int8, without --fast";
     if (!o->device || device_is_list(o))
         return NULL;
     if (!is_number(o->device))
         return "--device needs a number, as --device list counts them, or 'list'";
     return o->gpu ? NULL : "--device is for --gpu 1";
+}
+
+q8_code device_open(q8_gpu **gpu, const struct options *o, const q8_env *env, q8_err *err)
+{
+    *gpu = NULL;
+    if (!o->gpu)
+        return Q8_OK;
+    const q8_code code = q8_gpu_open(gpu, o->device ? atoi(o->device) : Q8_GPU_ANY, err);
+    if (!code && env->note) {
+        const q8_gpu_info info = q8_gpu_describe(*gpu);
+        q8_err note = {0};
+        snprintf(note.text, sizeof(note.text), "the float network runs on OpenCL device '%s'%s",
+                 info.name, info.is_gpu ? "" : ", which is no GPU");
+        env->note(env->user, &note);
+    }
+    return code;
 }
 
 q8_code device_list(q8_err *err)

@@ -118,7 +118,8 @@ static const struct row rows[] = {
      1},
     {"min_agreement", LIMIT, AT(min_agreement), 0, "PCT",
      "the same for how often, in per cent, the class is the float network's", NULL, 0, 100},
-    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
+    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on a GPU, by OpenCL (default 0)", NULL,
+     0, 1},
     {"device", TEXT, AT(device), 0, "N|list",
      "which OpenCL device that is (default: the first that is a GPU, else the first); list: print "
      "what there is",
@@ -454,8 +455,6 @@ static bool check(struct options *o)
     wrong = device_usage(o);
     if (wrong)
         return usage_error("%s", wrong);
-    if (o->gpu)
-        return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
     return true;
 }
 

@@ -6,12 +6,14 @@
 #include "base/team.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
+#include "calib/stats_gpu.h"
 #include "ops/op.h"
 
 /* One thread's own. */
 struct worker {
     q8_stats **stats;        /* by tensor id */
     q8_channel_queue *queue; /* likewise */
+    q8_stats_waiting *waiting;
 };
 
 /* What is open while the loop runs. */
@@ -58,27 +60,37 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
 static q8_code open_worker(struct worker *w, const q8_graph *graph, const bool *wanted, q8_err *err)
 {
     w->queue = calloc((size_t)graph->n_tensors + 1, sizeof(*w->queue));
-    return w->queue ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
+    w->waiting = calloc((size_t)graph->n_tensors + 1, sizeof(*w->waiting));
+    return w->queue && w->waiting ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
 }
 
 static void close_worker(struct worker *w, const q8_graph *graph)
 {
     for (int t = 0; w->queue && t < graph->n_tensors; t++)
         q8_channel_queue_close(&w->queue[t]);
+    for (int t = 0; w->waiting && t < graph->n_tensors; t++)
+        q8_stats_waiting_close(&w->waiting[t]);
     free(w->queue);
+    free(w->waiting);
     free_stats(w->stats, graph->n_tensors);
 }
 
-static void flush_worker(const struct worker *w, const q8_graph *graph)
+static q8_code flush_worker(const struct worker *w, const q8_graph *graph, q8_err *err)
 {
-    for (int t = 0; t < graph->n_tensors; t++)
-        if (w->stats[t])
+    q8_code code = Q8_OK;
+    for (int t = 0; t < graph->n_tensors && !code; t++)
+        if (w->stats[t]) {
             q8_channel_queue_flush(&w->queue[t], w->stats[t]->channel_bins);
+            code = q8_stats_collect(w->stats[t], &w->waiting[t], err);
+        }
+    return code;
 }
 
 static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 {
     struct worker *w = user;
+    if (view->gpu)
+        return q8_stats_add_on_gpu(w->stats[tensor], &w->waiting[tensor], view, err);
     return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
 }
 
@@ -86,8 +98,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 static q8_code gather_workers(struct job *job, q8_err *err)
 {
     q8_code code = Q8_OK;
-    for (int i = 0; i < job->n_workers; i++)
-        flush_worker(&job->worker[i], job->graph);
+    for (int i = 0; i < job->n_workers && !code; i++)
+        code = flush_worker(&job->worker[i], job->graph, err);
     for (int i = 1; i < job->n_workers; i++)
         for (int t = 0; t < job->graph->n_tensors && !code; t++) {
             q8_stats *from = job->worker[i].stats[t];
@@ -215,6 +227,50 @@ int q8_calibration_batch(const q8_graph *graph)
     return weights > activations ? BATCH : 1;
 }
 
+/* On a GPU one batch is read and copied while another is computed, by a thread with a queue of its
+ * own for each. */
+static int count_workers(const q8_samples *samples, const q8_calibration_of *what,
+                         const q8_env *env)
+{
+    const int n = q8_loop_workers(samples, env);
+    return what->backend == Q8_BACKEND_GPU && n < 2 ? 2 : n;
+}
+
+/* Whether the plan's runs for all workers find memory at the same time. */
+static q8_code try_runs(const struct job *job, q8_err *err)
+{
+    q8_run **run = calloc((size_t)job->n_workers, sizeof(*run));
+    q8_code code = run ? Q8_OK : q8_fail_nomem(err);
+    for (int i = 0; i < job->n_workers && !code; i++)
+        code = q8_run_open(&run[i], job->exec, err);
+    for (int i = 0; run && i < job->n_workers; i++)
+        q8_run_close(&run[i]);
+    free(run);
+    return code;
+}
+
+/* With the largest batch that all workers have memory for. */
+static q8_code open_for_gpu(struct job *job, const q8_exec_opts *opts, q8_err *err)
+{
+    enum { BATCH = 8 };
+    q8_exec_opts exec = *opts;
+    q8_code code;
+    exec.batch = BATCH;
+    for (;;) {
+        q8_err why = {0};
+        code = q8_exec_open(&job->exec, job->graph, &exec, &why);
+        if (!code)
+            code = try_runs(job, &why);
+        if (code)
+            q8_exec_close(&job->exec);
+        if (code && (code != Q8_ENOMEM || exec.batch == 1))
+            *err = why;
+        if (code != Q8_ENOMEM || exec.batch == 1)
+            return code;
+        exec.batch /= 2;
+    }
+}
+
 static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8_env *env,
                         q8_err *err)
 {
@@ -222,7 +278,7 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         q8_samples_open(&job->samples, job->graph, what->opts, what->transform, env, err);
     if (code)
         return code;
-    job->n_workers = q8_loop_workers(job->samples, env);
+    job->n_workers = count_workers(job->samples, what, env);
     job->worker = calloc((size_t)job->n_workers, sizeof(*job->worker));
     job->user = calloc((size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
@@ -239,9 +295,12 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         return code;
     const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
     const q8_exec_opts exec = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .gpu_views = true,
                                .batch = one ? 1 : q8_calibration_batch(what->graph),
                                .wanted = what->wanted};
-    return q8_exec_open(&job->exec, job->graph, &exec, err);
+    return what->backend == Q8_BACKEND_GPU ? open_for_gpu(job, &exec, err)
+                                           : q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
 static void close_job(struct job *job)

@@ -159,7 +159,8 @@ static q8_code count(struct worker *worker, int n, const q8_older_tool_of *what,
     }
     for (int t = 0; t < what->graph->n_tensors && !code; t++)
         wanted[t] = is_wanted(what, t);
-    const q8_exec_opts opts = {.backend = what->backend, .batch = 1, .wanted = wanted};
+    const q8_exec_opts opts = {
+        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = wanted};
     if (!code)
         code = q8_exec_open(&exec, what->graph, &opts, err);
     /* What is wrong with the samples was said in the first pass. */

@@ -49,7 +49,8 @@ static q8_code open_job(struct job *job, const q8_windows_of *what, const q8_env
         job->worker[i].capture = job->capture;
         job->user[i] = &job->worker[i];
     }
-    const q8_exec_opts exec = {.backend = what->backend, .batch = 1, .wanted = what->wanted};
+    const q8_exec_opts exec = {
+        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = what->wanted};
     return code ? code : q8_exec_open(&job->exec, what->graph, &exec, err);
 }
 

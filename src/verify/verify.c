@@ -172,7 +172,8 @@ static q8_code open_exec(struct job *job, q8_arena *arena, q8_err *err)
     }
     for (int i = 0; i < pair->graph->n_outputs; i++)
         wanted[pair->graph->output[i]] = wanted[pair->simulated[i]] = true;
-    const q8_exec_opts opts = {.backend = job->what->backend, .batch = 1, .wanted = wanted};
+    const q8_exec_opts opts = {
+        .backend = job->what->backend, .gpu = job->what->gpu, .batch = 1, .wanted = wanted};
     return q8_exec_open(&job->exec, pair->graph, &opts, err);
 }
 
