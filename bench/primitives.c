@@ -1,7 +1,9 @@
-/* primitives PROTOTXT CAFFEMODEL [BATCH...]: each convolution of a network by oneDNN alone, on one
- * core: milliseconds per picture of the direct and the winograd primitive (fp32, and bf16 direct)
- * at each batch, in blocks of 16 channels. The last lines are sums over the network of the best per
- * layer. Tells how near the program's forward is to what the library can do; see bench/speed.py. */
+/* primitives PROTOTXT CAFFEMODEL [BATCH...]: each layer of a network alone, on one core, with warm
+ * caches: milliseconds per picture of oneDNN's direct and winograd convolutions (fp32, and bf16
+ * direct) at each batch, in blocks of 16 channels, and of what runs the other layers, for one
+ * picture; a Concat need not cost anything. The last lines are sums over the network of the best
+ * per layer. Tells how near the program's forward is to what the library can do; see
+ * bench/speed.py. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +13,9 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "api/model.h"
+#include "exec/layout.h"
 #include "exec/onednn.h"
+#include "exec/plan.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
 #include "quant/quant.h"
@@ -143,8 +147,6 @@ static double time_kind(dnnl_engine_t engine, const struct shape *s, int kind)
         return INFINITY;
     const char *name;
     check(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
-    if (kind == 2 && getenv("V"))
-        printf("[%s]", name);
     const double seconds = strstr(name, "ref") ? (double)INFINITY : time_primitive(engine, pd);
     dnnl_primitive_desc_destroy(pd);
     return 1000 * seconds / (double)s->src[0];
@@ -174,6 +176,72 @@ static void time_layer(const q8_graph *graph, const q8_node *node, const int *ba
     dnnl_engine_destroy(engine);
 }
 
+/* A picture in the layout that `block` asks for. */
+static float *new_picture(const q8_shape *shape, int block)
+{
+    const size_t count = q8_layout_count(shape, block);
+    float *data = aligned_alloc(64, (count * sizeof(*data) + 64) / 64 * 64);
+    if (!data)
+        exit(1);
+    for (size_t i = 0; i < count; i++)
+        data[i] = (float)(i % 13) * 0.01F;
+    return data;
+}
+
+/* The least seconds of one run within some time. */
+static double time_kernel(const q8_kernel *kernel, const float *const *in, float *const *out)
+{
+    q8_err err = {0};
+    double best = INFINITY;
+    void *scratch = aligned_alloc(64, (kernel->scratch + 64) / 64 * 64);
+    const double end = now() + 0.06;
+    for (int i = 0; scratch && (i < 4 || now() < end); i++) {
+        const double start = now();
+        if (kernel->run(kernel, in, out, scratch, &err))
+            exit(1);
+        best = fmin(best, now() - start);
+    }
+    free(scratch);
+    return best;
+}
+
+/* A layer that is no convolution. */
+static double time_other(const q8_graph *graph, const q8_node *node)
+{
+    enum { MOST_EDGES = 64 };
+    int block[MOST_EDGES];
+    float *edge[MOST_EDGES];
+    q8_kernel *kernel;
+    q8_err err = {0};
+    const char *backend;
+    if (node->n_in + node->n_out > MOST_EDGES)
+        return 0;
+    for (int i = 0; i < node->n_in; i++)
+        block[i] = graph->tensor[node->in[i]].shape.rank == 3 ? 16 : 1;
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = 1};
+    if (q8_plan_kernel(graph, node, &opts, block, &kernel, &backend, &err))
+        exit(1);
+    for (int i = 0; i < node->n_in; i++)
+        edge[i] = new_picture(&graph->tensor[node->in[i]].shape, kernel->in_block);
+    for (int i = 0; i < node->n_out; i++)
+        edge[node->n_in + i] = new_picture(&graph->tensor[node->out[i]].shape, kernel->out_block);
+    const double ms = 1000 * time_kernel(kernel, (const float *const *)edge, edge + node->n_in);
+    printf("%s, %s: %.3f  %s\n", node->op->type, backend, ms, node->name);
+    for (int i = 0; i < node->n_in + node->n_out; i++)
+        free(edge[i]);
+    kernel->close(kernel);
+    return ms;
+}
+
+/* Does a plan give it a step of its own? */
+static bool has_step(const q8_graph *graph, const q8_node *node)
+{
+    const q8_shape *in = &graph->tensor[node->in[0]].shape;
+    const q8_shape *out = &graph->tensor[node->out[0]].shape;
+    return node->op != &q8_op_concat &&
+           !(node->n_in == 1 && node->op->is_identity && node->op->is_identity(node, in, out));
+}
+
 /* Only what calibration runs: layers whose output something observed needs. */
 static void mark_needed(const q8_graph *graph, bool *needed)
 {
@@ -193,7 +261,7 @@ int main(int argc, char **argv)
     static q8_err err;
     int batch[MOST_BATCHES] = {1, 8}, n = argc > 3 ? 0 : 2;
     q8_model *model;
-    double best[2] = {0, 0};
+    double best[2] = {0, 0}, others = 0;
     if (argc < 3) {
         fputs("usage: primitives PROTOTXT CAFFEMODEL [BATCH...]\n", stderr);
         return 2;
@@ -213,10 +281,15 @@ int main(int argc, char **argv)
     mark_needed(graph, needed);
     for (int i = 0; i < graph->n_nodes; i++) {
         const q8_node *node = graph->node[i];
-        if ((node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise) &&
-            needed[node->out[0]])
+        if (node->op == &q8_op_input || !needed[node->out[0]])
+            continue;
+        if (node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise)
             time_layer(graph, node, batch, n, best);
+        else if (has_step(graph, node))
+            others += time_other(graph, node);
     }
+    best[0] += others;
+    best[1] += others;
     printf("sum_of_best %.4f ms/picture\nsum_of_best_with_bf16 %.4f ms/picture\n", best[0],
            best[1]);
     free(needed);

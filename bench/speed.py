@@ -106,7 +106,7 @@ def print_primitives(proto, model):
     best = run(BUILD / "tests" / "primitives", proto, model, 1, 4, 8).stdout.splitlines()
     one = least([stages(proto, model, 1) for _ in range(2)])["forward"]
     total = next(float(line.split()[1]) for line in best if line.startswith("sum_of_best "))
-    print(f"  one thread: forward {one:.2f} ms, sum of oneDNN's best convolutions {total:.2f} ms, "
+    print(f"  one thread: forward {one:.2f} ms, sum of the best per layer {total:.2f} ms, "
           f"ratio {one / total:.2f}")
 
 

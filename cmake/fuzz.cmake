@@ -11,9 +11,13 @@ endif()
 
 set(Q8_FUZZ_DIR ${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz)
 
-# q8_fuzz_target(NAME [SEEDS PATH...]): tests/fuzz/NAME.c, run on the folders of its own and more.
+# q8_fuzz_target(NAME [MAIN FILE] [SOURCES FILE...] [SEEDS PATH...]): tests/fuzz/NAME.c, or FILE there,
+# run on tests/fuzz/corpus/NAME and more. Q8_FUZZ_TARGET is the name.
 function(q8_fuzz_target name)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SEEDS;SOURCES")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MAIN" "SEEDS;SOURCES")
+  if(NOT arg_MAIN)
+    set(arg_MAIN ${name}.c)
+  endif()
   set(kinds)
   if(Q8_TESTS)
     list(APPEND kinds replay)
@@ -23,10 +27,11 @@ function(q8_fuzz_target name)
   endif()
   foreach(kind ${kinds})
     set(program ${kind}_${name})
-    add_executable(${program} ${Q8_FUZZ_DIR}/${name}.c ${Q8_FUZZ_DIR}/fuzz.c
+    add_executable(${program} ${Q8_FUZZ_DIR}/${arg_MAIN} ${Q8_FUZZ_DIR}/fuzz.c
       ${Q8_FUZZ_DIR}/arena.c ${arg_SOURCES})
     target_include_directories(${program} PRIVATE src)
-    target_compile_definitions(${program} PRIVATE Q8_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_compile_definitions(${program} PRIVATE Q8_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+      Q8_FUZZ_TARGET="${name}")
     target_link_libraries(${program} PRIVATE q8 q8-flags)
   endforeach()
   if(Q8_FUZZ)
@@ -41,14 +46,23 @@ function(q8_fuzz_target name)
 endfunction()
 
 if(Q8_FUZZ OR Q8_TESTS)
-  q8_fuzz_target(prototxt SOURCES tests/tools/random_weights.c
-    SEEDS ${CMAKE_CURRENT_SOURCE_DIR}/tests/corpus)
+  set(Q8_FUZZ_NETWORK ${Q8_FUZZ_DIR}/network.c tests/tools/random_weights.c)
+  set(Q8_FUZZ_GENERATE ${Q8_FUZZ_NETWORK} ${Q8_FUZZ_DIR}/text.c ${Q8_FUZZ_DIR}/generate.c
+    ${Q8_FUZZ_DIR}/layers.c ${Q8_FUZZ_DIR}/compare.c)
+  q8_fuzz_target(prototxt SOURCES ${Q8_FUZZ_NETWORK} SEEDS ${CMAKE_CURRENT_SOURCE_DIR}/tests/corpus)
+  q8_fuzz_target(convert SOURCES ${Q8_FUZZ_GENERATE} SEEDS ${CMAKE_CURRENT_SOURCE_DIR}/tests/corpus)
   q8_fuzz_target(caffemodel)
   q8_fuzz_target(ncnn)
-  q8_fuzz_target(picture)
+  q8_fuzz_target(bin)
+  # A target a format: a finding or a slow input of one does not take the others' time.
+  foreach(format jpeg png webp bmp pnm)
+    q8_fuzz_target(picture_${format} MAIN picture.c)
+  endforeach()
   q8_fuzz_target(mean)
+  q8_fuzz_target(npy MAIN mean.c)
   q8_fuzz_target(table)
   q8_fuzz_target(stats)
+  q8_fuzz_target(lists)
 endif()
 
 # Inputs too large to keep.
@@ -58,4 +72,15 @@ if(Q8_TESTS)
   target_link_libraries(fuzz_hostile PRIVATE q8 q8-flags)
   add_test(NAME fuzz_hostile COMMAND fuzz_hostile)
   set_tests_properties(fuzz_hostile PROPERTIES LABELS unit TIMEOUT 300)
+endif()
+
+# The structured generator of the target convert, without libFuzzer: so many networks.
+if(Q8_TESTS)
+  add_executable(fuzz_generated ${Q8_FUZZ_DIR}/generated.c ${Q8_FUZZ_DIR}/convert.c
+    ${Q8_FUZZ_DIR}/fuzz.c ${Q8_FUZZ_DIR}/arena.c ${Q8_FUZZ_GENERATE})
+  target_include_directories(fuzz_generated PRIVATE src)
+  target_compile_definitions(fuzz_generated PRIVATE Q8_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  target_link_libraries(fuzz_generated PRIVATE q8 q8-flags)
+  add_test(NAME fuzz_generated COMMAND fuzz_generated 200)
+  set_tests_properties(fuzz_generated PROPERTIES LABELS unit TIMEOUT 300)
 endif()

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes with clang, libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer in build-fuzz.
-#   scripts/fuzz.sh MINUTES [TARGET...]    each target that long; all of tests/fuzz by default
+#   scripts/fuzz.sh MINUTES [TARGET...]    each target that long; all of them by default
+# What each target does is said at the top of its file in tests/fuzz, picture_* in picture.c and npy in
+# mean.c.
 # What breaks a target lands in tests/fuzz/findings. The inputs it learnt stay in build-fuzz/corpus
 # for the next run. To keep a finding as a test: minimise it (build-fuzz/fuzz_TARGET
 # -minimize_crash=1 -runs=100000 FILE) and put it into tests/fuzz/corpus/TARGET.
@@ -8,7 +10,8 @@
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
-targets=(prototxt caffemodel ncnn picture mean table stats)
+targets=(convert prototxt caffemodel ncnn bin picture_jpeg picture_png picture_webp picture_bmp
+    picture_pnm mean npy table stats lists)
 minutes=${1:-}
 if ! [[ $minutes =~ ^[0-9]+$ ]] || [ "$minutes" = 0 ]; then
     echo "usage: scripts/fuzz.sh MINUTES [TARGET...]   targets: ${targets[*]}" >&2
@@ -17,7 +20,7 @@ fi
 shift
 [ $# = 0 ] || targets=("$@")
 for target in "${targets[@]}"; do
-    [ -f "$ROOT/tests/fuzz/$target.c" ] || { echo "no such target: $target" >&2; exit 2; }
+    [ -d "$ROOT/tests/fuzz/corpus/$target" ] || { echo "no such target: $target" >&2; exit 2; }
 done
 
 jobs=${FUZZ_JOBS:-$(nproc)}
@@ -28,7 +31,7 @@ max_findings=5 # of one target; then the rest of its time is not worth waiting f
 # Words for the mutator: what the schema and the layer table know.
 write_dictionary() {
     case $1 in
-    prototxt)
+    prototxt | convert)
         grep -ohE '\b\w+ = [0-9]+' "$ROOT/proto/caffe.proto" | cut -d' ' -f1
         grep -ohE '"[A-Z][A-Za-z0-9]+"' "$ROOT"/src/ops/*.c | tr -d '"'
         ;;
@@ -36,10 +39,26 @@ write_dictionary() {
         grep -ohE '"[A-Z][A-Za-z0-9]+"' "$ROOT"/src/ops/*.c | tr -d '"'
         printf '%s\n' 7767517 -23300= -23310=2, 18=127 8=102 ' 1 1 ' ' 0 1 '
         ;;
-    picture)
-        printf '%s\n' IHDR PLTE tRNS IDAT IEND gAMA VP8X VP8L ALPH ANIM EXIF '\xff\xda' '\xff\xc4' '\xff\xd9'
+    picture_jpeg)
+        printf '%s\n' '\xff\xda' '\xff\xc4' '\xff\xc0' '\xff\xc2' '\xff\xdb' '\xff\xdd' '\xff\xd9' \
+            '\xff\xe1' '\xff\xee' 'Exif\x00\x00' 'II*\x00' 'MM\x00*' Adobe JFIF
         ;;
-    mean)
+    picture_png)
+        printf '%s\n' IHDR PLTE tRNS IDAT IEND gAMA eXIf sBIT
+        ;;
+    picture_webp)
+        printf '%s\n' RIFF WEBP 'VP8 ' VP8X VP8L ALPH ANIM ANMF EXIF '\x9d\x01*' '\x2f'
+        ;;
+    picture_pnm)
+        printf '%s\n' P1 P2 P3 P4 P5 P6 ' 255 ' ' 65535 ' ' 1 ' '#'
+        ;;
+    table)
+        printf '%s\n' _param_0 dw fc 7 ' 127' ' 1e' ' inf' ' nan' ' -1'
+        ;;
+    lists)
+        printf '%s\n' a.png x/a.png /a ' 1' '\x09' '#' '..' '//' .npy
+        ;;
+    mean | npy)
         printf '%s\n' NUMPY descr fortran_order shape True False '<f4' '>f4' '<f8' '|u1' "{'" "': " ', ' ',)'
         ;;
     esac | sort -u | sed 's/.*/"&"/'
@@ -49,7 +68,7 @@ write_dictionary() {
 # small (docs: a stated multiple of the file).
 memory_limit() {
     case $1 in
-    picture) echo 2560 ;;
+    picture_*) echo 2560 ;;
     *) echo 512 ;;
     esac
 }
@@ -57,7 +76,7 @@ memory_limit() {
 # Largest input: text needs room for a network, the others are small when interesting.
 max_len() {
     case $1 in
-    prototxt) echo 8192 ;;
+    prototxt | convert) echo 8192 ;;
     *) echo 4096 ;;
     esac
 }
@@ -73,7 +92,7 @@ run_target() {
     local seeds=("$ROOT/tests/fuzz/corpus/$target") flags=() end=$((SECONDS + 60 * minutes))
     local limit found=0 before status=0 start=$SECONDS
     limit=$(memory_limit "$target")
-    [ "$target" != prototxt ] || seeds+=("$ROOT/tests/corpus")
+    case $target in prototxt | convert) seeds+=("$ROOT/tests/corpus") ;; esac
     write_dictionary "$target" >"$dictionary"
     [ ! -s "$dictionary" ] || flags+=(-dict="$dictionary") # libFuzzer refuses an empty one
     mkdir -p "$corpus"
@@ -82,7 +101,7 @@ run_target() {
     while [ $((end - SECONDS)) -gt 0 ] && [ "$found" -lt $max_findings ]; do
         before=$found status=0
         "$folder/fuzz_$target" -max_total_time=$((end - SECONDS)) -max_len="$(max_len "$target")" \
-            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=25 "${flags[@]}" \
+            -rss_limit_mb=$((limit + 512)) -malloc_limit_mb="$limit" -timeout=60 "${flags[@]}" \
             -artifact_prefix="$findings/$target-" -print_final_stats=1 "$corpus" "${seeds[@]}" \
             >>"$log" 2>&1 || status=$?
         found=$(count_findings "$target")
@@ -115,7 +134,7 @@ need_packages "${BUILD_PACKAGES[@]}" clang libclang-rt-14-dev
 say "building in $folder"
 # float-cast-overflow: undefined in C, but not part of "undefined".
 cmake -S "$ROOT" -B "$folder" -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-    -DQ8_FUZZ=ON -DQ8_ONEDNN=OFF -DQ8_SANITIZE=address,undefined,float-cast-overflow >/dev/null
+    -DQ8_FUZZ=ON -DQ8_SANITIZE=address,undefined,float-cast-overflow >/dev/null
 ninja -C "$folder" "${targets[@]/#/fuzz_}" | tail -n 1
 mkdir -p "$findings"
 

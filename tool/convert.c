@@ -43,7 +43,16 @@ static double size_of_file(const char *path)
     return (double)st.st_size;
 }
 
+/* Where the float model's weights are. */
+static const char *weights_file(const struct options *o)
+{
+    return o->param ? o->bin : o->model;
+}
+
 /* --- the stages ------------------------------------------------------------------------------- */
+
+/* Decoding takes up to 9 bytes a pixel (a progressive JPEG's), and there are several threads. */
+enum { PIXEL_SHARE = 64 };
 
 static void set_up(struct conversion *c)
 {
@@ -52,6 +61,8 @@ static void set_up(struct conversion *c)
                                .n_images = o->n_images,
                                .limit = (size_t)o->limit,
                                .strict = o->strict,
+                               .batch = o->batch,
+                               .max_pixels = o->max_memory / PIXEL_SHARE,
                                .fast = o->fast,
                                .preprocess = o->preprocess,
                                .checkpoint = stats_checkpoint(o, c->env->team),
@@ -72,8 +83,12 @@ static void set_up(struct conversion *c)
 
 static q8_code open_model(struct conversion *c)
 {
-    const q8_model_opts open = {
-        .proto = c->o->proto, .model = c->o->model, .width = c->o->width, .height = c->o->height};
+    const q8_model_opts open = {.proto = c->o->proto,
+                                .model = c->o->model,
+                                .width = c->o->width,
+                                .height = c->o->height,
+                                .param = c->o->param,
+                                .bin = c->o->bin};
     q8_code code = device_open(&c->gpu, c->o, c->env, c->err);
     code = q8_agree(c->env, code, c->err);
     if (!code)
@@ -123,50 +138,29 @@ static q8_code verify(struct conversion *c)
     return code;
 }
 
-static q8_code write_model(struct conversion *c)
-{
-    const q8_output output = {.param = c->o->output_param,
-                              .bin = c->o->output_bin,
-                              .table = c->o->output_table,
-                              .stats = c->o->stats_out};
-    if (*c->env->cancel)
-        return c->err->code = Q8_EINTR;
-    return q8_write(c->model, (q8_precision)c->o->precision, &output, &c->written, c->err);
-}
-
-static q8_code write_json(struct conversion *c)
-{
-    if (!c->o->json)
-        return Q8_OK;
-    return q8_write_json(c->o->json, c->model, &c->calibrated, c->is_verified ? &c->verified : NULL,
-                         c->reached.n_curve ? &c->reached : NULL, c->err);
-}
-
-static q8_code write_report(struct conversion *c)
-{
-    if (!c->o->report)
-        return Q8_OK;
-    const q8_report_opts report = {
-        .proto = c->o->proto,
-        .model = c->o->model,
-        .calibrated = c->o->table ? NULL : &c->calibrated,
-        .verified = c->is_verified ? &c->verified : NULL,
-        .written = &c->written,
-        .float_bytes = (uint64_t)size_of_file(c->o->model),
-        .seconds = now() - c->start,
-        .pictures = c->o->n_images > 0 && has_pictures(c) ? &c->calib : NULL,
-        .curve = c->reached.curve,
-        .n_curve = c->reached.n_curve,
-    };
-    return q8_report(c->o->report, c->model, &report, c->err);
-}
-
 static q8_code write_all(struct conversion *c)
 {
-    q8_code code = write_model(c);
-    if (!code)
-        code = write_json(c);
-    return code ? code : write_report(c);
+    const struct options *o = c->o;
+    const q8_report_opts about = {
+        .proto = o->param ? o->param : o->proto,
+        .model = weights_file(o),
+        .calibrated = o->table ? NULL : &c->calibrated,
+        .verified = c->is_verified ? &c->verified : NULL,
+        .reached = c->reached.n_curve ? &c->reached : NULL,
+        .float_bytes = (uint64_t)size_of_file(weights_file(o)),
+        .seconds = now() - c->start,
+        .pictures = o->n_images > 0 && has_pictures(c) ? &c->calib : NULL,
+    };
+    const q8_output output = {.param = o->output_param,
+                              .bin = o->output_bin,
+                              .table = o->output_table,
+                              .stats = o->stats_out,
+                              .json = o->json,
+                              .report = o->report,
+                              .about = &about};
+    if (*c->env->cancel)
+        return c->err->code = Q8_EINTR;
+    return q8_write(c->model, (q8_precision)o->precision, &output, &c->written, c->err);
 }
 
 /* --- what is printed -------------------------------------------------------------------------- */
@@ -233,7 +227,7 @@ static void print_summary(const struct conversion *c)
 {
     char before[32], after[32];
     const struct options *o = c->o;
-    size_text(size_of_file(o->model), before, sizeof(before));
+    size_text(size_of_file(weights_file(o)), before, sizeof(before));
     size_text((double)(c->written.param_bytes + c->written.bin_bytes), after, sizeof(after));
     const double seconds = now() - c->start;
     if (stats_is_all(o)) {

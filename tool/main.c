@@ -2,6 +2,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "convert.h"
 #include "device.h"
@@ -93,6 +96,7 @@ static int run(int argc, char **argv, q8_team *team)
                         .progress = on_progress,
                         .cancel = &interrupted,
                         .threads = default_threads(&options, team),
+                        .max_memory = options.max_memory,
                         .team = team};
     bool met;
     const q8_code code = convert(&options, &met, &env, &err);
@@ -108,9 +112,19 @@ static int run(int argc, char **argv, q8_team *team)
     return code == Q8_OK ? EXIT_DONE : code == Q8_EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
 
+/** Left alone, glibc keeps ever larger blocks for itself once one of their size was freed, so what
+ * a long list of pictures took for a moment would show in the memory of all that follows. */
+static void return_freed_memory(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 1 << 18);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     q8_team team;
+    return_freed_memory();
     if (!team_open(&team, &interrupted))
         return EXIT_FAILED;
     const bool first = team.rank == 0;

@@ -21,6 +21,7 @@ enum kind {
     COUNT,   /* an integer >= low */
     LIMIT,   /* a float above 0, up to high */
     SIZE,    /* WxH: two ints */
+    BYTES,   /* a number, perhaps with K, M, G or T behind it: a size_t */
     CHOICE,  /* one of `choices`, stored by position */
     SWITCH,  /* nothing: sets a bool */
 };
@@ -50,6 +51,9 @@ static const char *const progresses[] = {"auto", "always", "never", NULL};
 static const struct row rows[] = {
     {"proto", TEXT, AT(proto), 0, "FILE", "deploy prototxt", NULL, 0, 0},
     {"model", TEXT, AT(model), 0, "FILE", "caffemodel", NULL, 0, 0},
+    {"param", TEXT, AT(param), 0, "FILE", "a float ncnn model instead of a Caffe one: its param",
+     NULL, 0, 0},
+    {"bin", TEXT, AT(bin), 0, "FILE", "its weights", NULL, 0, 0},
     {"mean", MEAN, AT(preprocess), 0, "A [B C] | FILE",
      "subtracted per channel, in the model's channel order, or a .binaryproto or .npy file, per "
      "channel or per pixel (default: the prototxt's transform_param, else 0)",
@@ -152,6 +156,14 @@ static const struct row rows[] = {
     {"threads", COUNT, AT(threads), 0, "N",
      "default: every core; under mpirun each process's share of the cores it may use", NULL, 1,
      1024},
+    {"batch", COUNT, AT(batch), 0, "N",
+     "pictures that each thread runs at once while calibrating (default: as is fastest)", NULL, 1,
+     1024},
+    {"max_memory", BYTES, AT(max_memory), 0, "BYTES",
+     "have at most so much memory at once, such as 2G or 800M: smaller batches, fewer threads, "
+     "fewer "
+     "pictures to refine on; then an error (default: as much as it takes)",
+     NULL, 0, 0},
     {"strict", SWITCH, AT(strict), 0, "", "an unreadable picture is an error", NULL, 0, 0},
     {"fast", SWITCH, AT(fast), 0, "",
      "convolutions in bf16 while calibrating, on CPUs that have it; tells what that changed in the "
@@ -288,6 +300,22 @@ static bool parse_size(const struct row *row, const char *text, int *width, int 
     return true;
 }
 
+/* "800M", "2G", "1048576" */
+static bool parse_bytes(const struct row *row, const char *text, size_t *bytes)
+{
+    static const char units[] = "KMGT";
+    char *end;
+    errno = 0;
+    const unsigned long long number =
+        isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
+    const char *unit = number && *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    const int shift = unit ? 10 * (int)(unit - units + 1) : 0;
+    if (number == 0 || errno || (*end && (!unit || end[1])) || number > SIZE_MAX >> 1 >> shift)
+        return usage_error("--%s needs a size such as 800M or 2G, not '%s'", row->name, text);
+    *bytes = (size_t)number << shift;
+    return true;
+}
+
 static bool parse_choice(const struct row *row, const char *text, int *value)
 {
     for (int i = 0; row->choices[i]; i++)
@@ -330,6 +358,8 @@ static bool store(const struct row *row, struct options *o, char **words, int n)
         return parse_limit(row, words[0], member);
     case SIZE:
         return parse_size(row, words[0], member, counter);
+    case BYTES:
+        return parse_bytes(row, words[0], member);
     case CHOICE:
         return parse_choice(row, words[0], member);
     case SWITCH:
@@ -417,12 +447,30 @@ static int parse_flag(struct options *o, char **argv)
     return store(row, o, argv, 1 + more) ? 1 + more : 0;
 }
 
+static bool check_source(const struct options *o)
+{
+    const bool ncnn = o->param || o->bin;
+    if (ncnn && (o->proto || o->model))
+        return usage_error("--proto and --model are for a Caffe model, --param and --bin for an "
+                           "ncnn model: not both");
+    if (ncnn && !o->bin)
+        return usage_error("--bin is missing: the float ncnn model's weights");
+    if (ncnn && !o->param)
+        return usage_error("--param is missing: the float ncnn model's structure");
+    if (ncnn && o->width)
+        return usage_error("--size is for a Caffe model: an ncnn param has the size in its Input "
+                           "layer (0=width 1=height)");
+    if (!ncnn && !o->proto)
+        return usage_error("--proto is missing: the deploy prototxt");
+    if (!ncnn && !o->model)
+        return usage_error("--model is missing: the caffemodel");
+    return true;
+}
+
 static bool check(struct options *o)
 {
-    if (!o->proto)
-        return usage_error("--proto is missing: the deploy prototxt");
-    if (!o->model)
-        return usage_error("--model is missing: the caffemodel");
+    if (!check_source(o))
+        return false;
     if (!o->output_param && !stats_is_all(o))
         return usage_error("--output_param is missing: the ncnn param to write");
     if (!o->output_bin && !stats_is_all(o))

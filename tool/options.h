@@ -12,7 +12,8 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
 
 /** What was asked for. Strings are borrowed from argv. */
 struct options {
-    const char *proto, *model;
+    const char *proto, *model; /* of a Caffe model */
+    const char *param, *bin;   /* of an ncnn model */
     q8_preprocess preprocess;
     const char *images[MAX_IMAGES];
     size_t n_images;
@@ -33,7 +34,8 @@ struct options {
     int round;       /* 0 nearest, 1 compensate */
     int weight_bits; /* q8_weight_bits */
     int width, height;
-    int limit, threads;
+    int limit, threads, batch;
+    size_t max_memory;                       /* bytes; 0: any */
     const char *keep_float;                  /* names with commas between them */
     float max_kl, min_cosine, min_agreement; /* 0: not given; the last in per cent */
     int pixel, resize;

@@ -32,10 +32,11 @@ static void left_text(char *text, size_t size, double seconds)
         snprintf(text, size, "%d:%02d", (int)(seconds / 60), (int)seconds % 60);
 }
 
+/* The rate is this run's: what an interrupted one had done before took none of its time. */
 static void draw(struct progress *p, size_t done, size_t total, double elapsed)
 {
     enum { WIDTH = 30 };
-    const double rate = elapsed > 0 ? (double)done / elapsed : 0;
+    const double rate = elapsed > 0 ? (double)(done - p->first) / elapsed : 0;
     char left[32] = "?", bar[WIDTH + 1];
     if (rate > 0)
         left_text(left, sizeof(left), (double)(total - done) / rate + 0.5);
@@ -57,11 +58,13 @@ void progress_update(struct progress *p, const char *stage, size_t done, size_t 
     const double t = now();
     if (!p->bar && !p->lines)
         return;
-    if (!p->stage || strcmp(p->stage, stage) != 0) {
+    if (!p->stage || strcmp(p->stage, stage) != 0 || done < p->last) {
         p->stage = stage;
+        p->first = done;
         p->started = t;
         p->shown = p->bar ? 0 : t;
     }
+    p->last = done;
     if (p->bar && done == total)
         progress_clear(p);
     else if (t - p->shown >= (p->bar ? BAR_INTERVAL : LINE_INTERVAL)) {

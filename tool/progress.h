@@ -9,7 +9,8 @@ struct progress {
     bool bar, lines; /* a bar; plain lines; neither: silent */
     double started, shown;
     const char *stage;
-    bool drawn; /* a bar stands on the current line */
+    size_t first, last; /* what was done when the stage was first heard of; when last */
+    bool drawn;         /* a bar stands on the current line */
 };
 
 /** @param mode an enum progress_mode */

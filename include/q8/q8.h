@@ -103,7 +103,14 @@ typedef struct q8_env {
     void (*progress)(void *user, const char *stage, size_t done, size_t total);
     const volatile int *cancel; /**< set non-zero (a signal handler may) to end with ::Q8_EINTR */
     int threads;                /**< 0: every core this process may use */
-    q8_team *team;              /**< NULL: alone */
+    /**
+     * Bytes to have at once, at most, of what can be planned: weights, activations, statistics,
+     * samples of layers' inputs, decoded pictures; 0: any. What is too much is made less (a batch,
+     * threads, pictures to refine on), with a note; what then still is too much is ::Q8_ENOMEM
+     * before it is allocated.
+     */
+    size_t max_memory;
+    q8_team *team; /**< NULL: alone */
 } q8_env;
 
 /**
@@ -170,6 +177,9 @@ typedef struct q8_model_opts {
     const char *proto; /**< deploy prototxt */
     const char *model; /**< caffemodel */
     int width, height; /**< replace the prototxt's input size; 0: keep it */
+    /** A float ncnn model instead of a Caffe one; NULL: `proto` and `model` are given. Its Input
+     *  layers have to tell their sizes. */
+    const char *param, *bin;
 } q8_model_opts;
 
 /** Reads, checks and optimises a model. On failure `*model` is NULL. */
@@ -183,7 +193,8 @@ Q8_API void q8_model_use_gpu(q8_model *model, q8_gpu *gpu);
 
 /**
  * What to calibrate on: pictures, and `.npy` tensors (C, H, W), or (N, C, H, W) for N samples, of
- * float32, float64 or uint8, which are used as they are. A network with several inputs needs
+ * float32, float64 or uint8, which are used as they are; one with a NaN or an infinity counts as
+ * unreadable. A network with several inputs needs
  * `INPUT=PATH` for each; sample i is then the i-th of every input, so there must be equally many.
  */
 typedef struct q8_calib_opts {
@@ -193,6 +204,11 @@ typedef struct q8_calib_opts {
     size_t n_images;
     size_t limit; /**< at most so many samples, evenly spaced over the sorted list; 0: all */
     bool strict;  /**< an unreadable picture is an error, not a counted warning */
+    /** Samples that q8_calibrate() runs at once on each thread; 0: as is fastest. With another
+     * batch oneDNN may take other kernels, whose sums differ in the last bits. */
+    int batch;
+    /** A picture with more counts as unreadable; 0: 2^28, which is the most in any case. */
+    size_t max_pixels;
     /** q8_calibrate() may round inputs and weights of convolutions to bf16, which processors with
      *  AMX or AVX512-BF16 are faster at (on others a note says so and nothing changes);
      *  q8_model_fast() tells what that did. Not with `checkpoint`, nor for `compat` or statistics
@@ -433,11 +449,30 @@ Q8_API void q8_reach_free(q8_reach_result *result);
 
 typedef enum q8_precision { Q8_INT8, Q8_FP16, Q8_FP32 } q8_precision;
 
-/** Files to write. */
+/** What JSON and report are to tell besides what the model itself knows. Any pointer may be NULL.
+ */
+typedef struct q8_report_opts {
+    const char *proto, *model; /**< the files' names, to be shown */
+    const q8_calib_result *calibrated;
+    const q8_verify_result *verified;
+    const q8_reach_result *reached;
+    uint64_t float_bytes;          /**< size of the float weights; 0: leave it out */
+    double seconds;                /**< what all of it took; 0: leave it out */
+    const q8_calib_opts *pictures; /**< some of these are shown as the network saw them */
+} q8_report_opts;
+
+/** Files to write. All but the first two may be NULL: not. */
 typedef struct q8_output {
     const char *param, *bin;
-    const char *table; /**< calibration table of the int8 layers; NULL: none */
-    const char *stats; /**< what q8_stats_write() writes; NULL: not */
+    const char *table; /**< calibration table of the int8 layers */
+    const char *stats; /**< what q8_stats_write() writes */
+    /** What is known of every layer and of every tensor that int8 layers read, and the figures of
+     *  `about`. Decibels that are infinite and figures that do not exist are null. */
+    const char *json;
+    /** One HTML page, which needs nothing else, with all that and more: histograms, ranges of
+     *  weights, what the rewrites did, pictures as the network saw them. */
+    const char *report;
+    const q8_report_opts *about; /**< for `json` and `report` */
 } q8_output;
 
 /** Sizes of what was written, in bytes. */
@@ -447,41 +482,13 @@ typedef struct q8_write_result {
 
 /**
  * Writes the ncnn model. All files appear complete and checked, or none does and what stood there
- * before is untouched. A table is refused where equalising or shifting has rewritten the network:
- * it would fit neither the float model nor any other tool.
+ * before is untouched. Two that write the same files at once do so one after the other. While files
+ * change `param` is not there under its name: who opens it, opens the others, and then finds that
+ * its name still means the same file has files of one run. A table is refused where equalising or
+ * shifting has rewritten the network: it would fit neither the float model nor any other tool.
  */
 Q8_API q8_code q8_write(const q8_model *model, q8_precision precision, const q8_output *output,
                         q8_write_result *result, q8_err *err);
-
-/**
- * Writes what is known of every layer and of every tensor that int8 layers read, and the figures of
- * calibration, verification and the search for an accuracy (NULL: leave them out), as JSON.
- * Decibels that are infinite and figures that do not exist are null.
- */
-Q8_API q8_code q8_write_json(const char *path, const q8_model *model,
-                             const q8_calib_result *calibrated, const q8_verify_result *verified,
-                             const q8_reach_result *reached, q8_err *err);
-
-/** What the report is to tell besides what the model itself knows. Any pointer may be NULL. */
-typedef struct q8_report_opts {
-    const char *proto, *model; /**< the files' names, to be shown */
-    const q8_calib_result *calibrated;
-    const q8_verify_result *verified;
-    const q8_write_result *written;
-    uint64_t float_bytes;          /**< size of the caffemodel; 0: leave it out */
-    double seconds;                /**< what all of it took; 0: leave it out */
-    const q8_calib_opts *pictures; /**< some of these are shown as the network saw them */
-    const q8_trade_off *curve;
-    size_t n_curve;
-} q8_report_opts;
-
-/**
- * Writes one HTML page, which needs nothing else, with the figures of q8_write_json() and more:
- * histograms, ranges of weights, what the rewrites did, pictures as the network saw them. The same
- * model and options give the same bytes.
- */
-Q8_API q8_code q8_report(const char *path, const q8_model *model, const q8_report_opts *opts,
-                         q8_err *err);
 
 /** A network's structure, to look at: what q8_net_open() made. */
 typedef struct q8_net_tensor {

@@ -107,7 +107,8 @@ static q8_code read_some(q8_report_data *data, float **values, const q8_samples 
             values[data->n_pictures] = NULL;
             continue;
         }
-        const char *path = q8_samples_path(samples, sample);
+        char room[Q8_MAX_PATH];
+        const char *path = q8_samples_path(samples, sample, room);
         q8_report_picture *picture = &data->picture[data->n_pictures++];
         picture->name = q8_arena_strdup(arena, last_part(path));
         if (!picture->name)

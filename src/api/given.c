@@ -1,19 +1,17 @@
 #include "api/given.h"
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "calib/older_tools.h"
 #include "ncnn/table.h"
 #include "quant/older_scales.h"
-
-/* More than any table holds. */
-#define MAX_TABLE ((size_t)1 << 28)
 
 static q8_code from_table(q8_given *given, q8_graph *graph, const char *path, const q8_env *env,
                           q8_err *err)
 {
     q8_bytes bytes = {0};
     q8_table *table;
-    q8_code code = q8_file_read(&bytes, path, MAX_TABLE, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_TABLE_FILE, err);
     if (!code)
         code = q8_table_read(&table, path, (const char *)bytes.data, bytes.size, graph->arena, err);
     if (!code)
@@ -37,6 +35,7 @@ static q8_code as_older_tool(q8_given *given, q8_graph *graph, float *threshold,
         .graph = what->exact,
         .stats = (const q8_stats *const *)what->calibration->stats,
         .samples = samples,
+        .strict = what->opts->pictures->strict,
         .backend = what->gpu ? Q8_BACKEND_GPU : Q8_BACKEND_CPU,
         .gpu = what->gpu,
     };
@@ -61,7 +60,7 @@ q8_code q8_quantize_as_given(q8_graph *graph, float *threshold, const q8_given_o
     q8_code code = opts->table ? from_table(given, graph, opts->table, env, err)
                                : as_older_tool(given, graph, threshold, what, env, err);
     if (!code)
-        code = q8_quantize_given(graph, given, err);
+        code = q8_quantize_given(graph, given, env, err);
     for (int i = 0; i < graph->n_nodes && !code; i++) {
         const q8_node *node = graph->node[i];
         if (node->quant)

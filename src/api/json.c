@@ -1,8 +1,7 @@
-/* q8_write_json(): what became of a model, for programs. */
+/* What became of a model, for programs. */
 #include "report/json.h"
 
 #include "api/gather.h"
-#include "base/file.h"
 
 static void put_calibration(q8_json *json, const q8_calib_result *calibrated)
 {
@@ -169,24 +168,17 @@ static void put_model(q8_json *json, const q8_report_data *data, const q8_reach_
     q8_json_close(json, '}');
 }
 
-q8_code q8_write_json(const char *path, const q8_model *model, const q8_calib_result *calibrated,
-                      const q8_verify_result *verified, const q8_reach_result *reached, q8_err *err)
+q8_code q8_json_make(q8_buf *text, const q8_model *model, const q8_report_opts *about, q8_err *err)
 {
-    q8_buf text = {0};
-    q8_json json = {.buf = &text};
-    q8_report_data data = {.calibrated = calibrated, .verified = verified};
-    if (!model->int8)
-        return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
+    q8_json json = {.buf = text};
+    q8_report_data data = {.calibrated = about->calibrated, .verified = about->verified};
     q8_arena *arena = q8_arena_open();
     q8_code code =
-        arena ? q8_gather_layers(&data, model, verified, arena, err) : q8_fail_nomem(err);
+        arena ? q8_gather_layers(&data, model, about->verified, arena, err) : q8_fail_nomem(err);
     if (!code)
         code = q8_gather_tensors(&data, model, arena, err);
-    if (!code) {
-        put_model(&json, &data, reached);
-        code = text.failed ? q8_fail_nomem(err) : q8_file_replace(path, text.data, text.size, err);
-    }
-    q8_buf_free(&text);
+    if (!code)
+        put_model(&json, &data, about->reached);
     q8_arena_close(&arena);
     return code;
 }

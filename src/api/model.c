@@ -1,6 +1,7 @@
 /* The public calls of q8.h: each hands over to the folder that does the work. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "api/fast.h"
 #include "api/given.h"
@@ -8,6 +9,7 @@
 #include "api/model.h"
 #include "api/stats.h"
 #include "base/clock.h"
+#include "base/memory.h"
 #include "calib/threshold.h"
 #include "import/import.h"
 #include "ncnn/ncnn.h"
@@ -17,7 +19,6 @@
 #include "quant/quant.h"
 #include "quant/refine.h"
 #include "quant/requantize.h"
-#include "quant/saturate.h"
 #include "quant/shift.h"
 #include "verify/verify.h"
 
@@ -26,19 +27,70 @@ const char *q8_version(void)
     return Q8_VERSION;
 }
 
-q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env *env, q8_err *err)
+/* Bytes of what a model keeps between calls. */
+static size_t held_by(const q8_model *model)
+{
+    size_t bytes = Q8_MEMORY_RESERVE;
+    bytes += q8_arena_bytes(model->arena) + q8_arena_bytes(model->int8_arena);
+    for (int t = 0; model->calibration.stats && t < model->calibration.n_tensors; t++)
+        if (model->calibration.stats[t])
+            bytes += q8_stats_size(model->calibration.stats[t]->channels);
+    return bytes;
+}
+
+/* Warnings once, and of memory what the model leaves. */
+static q8_env env_of_call(q8_telling *telling, const q8_model *model, const q8_env *env)
+{
+    const q8_env once = q8_tell_once(telling, model->told, env);
+    return q8_memory_without(&once, held_by(model));
+}
+
+/* The file and what is made of it lie in memory at the same time. */
+static q8_code check_memory(const char *path, const q8_env *env, q8_err *err)
+{
+    struct stat st;
+    const q8_env left = q8_memory_without(env, Q8_MEMORY_RESERVE);
+    if (!path || stat(path, &st) != 0) /* reading it will tell */
+        return Q8_OK;
+    return q8_memory_check(&left, "the model", 2 * (size_t)st.st_size, err);
+}
+
+static q8_code open_caffe(q8_model *m, const q8_model_opts *opts, const q8_env *env, q8_err *err)
 {
     q8_caffe_net *net = NULL;
     const q8_import_opts import = {.width = opts->width, .height = opts->height};
-    *model = NULL;
-    q8_model *m = calloc(1, sizeof(*m));
-    if (!m || !(m->arena = q8_arena_open())) {
-        free(m);
-        return q8_agree(env, q8_fail_nomem(err), err);
-    }
     q8_code code = q8_caffe_read(&net, opts->proto, opts->model, m->arena, env, err);
     if (!code)
         code = q8_import_caffe(&m->unsplit, net, &import, m->arena, env, err);
+    if (!code)
+        m->transform = net->transform;
+    return code;
+}
+
+static q8_code open_ncnn(q8_model *m, const q8_model_opts *opts, q8_err *err)
+{
+    q8_code code = q8_ncnn_load(&m->unsplit, opts->param, opts->bin, m->arena, err);
+    for (int i = 0; !code && i < m->unsplit->n_nodes; i++) {
+        const q8_node *node = m->unsplit->node[i];
+        if (node->quant)
+            code = q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                           "is int8 already: give the float model");
+    }
+    return code;
+}
+
+q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env *env, q8_err *err)
+{
+    *model = NULL;
+    q8_model *m = calloc(1, sizeof(*m));
+    if (!m || !(m->arena = q8_arena_open()) ||
+        !(m->told = q8_arena_alloc(m->arena, sizeof(*m->told)))) {
+        q8_model_close(&m);
+        return q8_agree(env, q8_fail_nomem(err), err);
+    }
+    q8_code code = check_memory(opts->param ? opts->bin : opts->model, env, err);
+    if (!code)
+        code = opts->param ? open_ncnn(m, opts, err) : open_caffe(m, opts, env, err);
     if (!code)
         code = q8_passes_optimise(m->unsplit, err);
     if (!code && !(m->graph = q8_graph_copy(m->unsplit, m->arena)))
@@ -48,8 +100,6 @@ q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env 
     code = q8_agree(env, code, err);
     if (code)
         q8_model_close(&m);
-    else
-        m->transform = net->transform;
     *model = m;
     return code;
 }
@@ -59,6 +109,8 @@ void q8_model_forget(q8_model *model)
     q8_calibration_free(&model->calibration);
     q8_origin_free(&model->origin);
     q8_fast_forget(&model->fast);
+    if (model->told)
+        q8_told_free(model->told);
     model->calibrated = false;
 }
 
@@ -119,7 +171,9 @@ q8_code q8_calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *e
                      q8_calib_result *result, q8_err *err)
 {
     const double start = q8_now();
-    const q8_code code = q8_agree(env, calibrate(model, opts, env, err), err);
+    q8_telling telling;
+    const q8_env once = env_of_call(&telling, model, env);
+    const q8_code code = q8_agree(env, calibrate(model, opts, &once, err), err);
     model->calibrated = code == Q8_OK;
     if (result)
         *result = (q8_calib_result){.used = model->calibration.used,
@@ -160,6 +214,7 @@ static q8_code refine(q8_model *model, q8_graph *graph, const q8_graph *exact,
     if (!opts->pictures || (opts->round_nearest && opts->no_bias_correction))
         return Q8_OK;
     q8_refine_opts refine = {.mean = means,
+                             .strict = opts->pictures->strict,
                              .compensate = !opts->round_nearest,
                              .correct_bias = !opts->no_bias_correction};
     q8_samples *samples;
@@ -246,9 +301,9 @@ static q8_code quantize(q8_model *model, q8_calibration *cal, q8_graph *graph,
     if (!code)
         code = find_means(means, cal, graph, opts, err);
     if (!code)
-        code = q8_quantize_graph(graph, model->threshold, opts, err);
+        code = q8_quantize_graph(graph, model->threshold, opts, env, err);
     if (!code)
-        code = q8_correct_bias_graph(graph, means, err);
+        code = q8_correct_bias_graph(graph, means, env, err);
     if (!code)
         code = refine(model, graph, exact, means, opts, env, err);
     return code;
@@ -318,7 +373,9 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
 
 q8_code q8_quantize(q8_model *model, const q8_quant_opts *opts, const q8_env *env, q8_err *err)
 {
-    const q8_code code = q8_agree(env, quantize_model(model, opts, env, err), err);
+    q8_telling telling;
+    const q8_env once = env_of_call(&telling, model, env);
+    const q8_code code = q8_agree(env, quantize_model(model, opts, &once, err), err);
     if (code)
         model->int8 = NULL; /* a failure leaves no half of one */
     return code;
@@ -346,9 +403,8 @@ static q8_code verify(const q8_model *model, const q8_verify_opts *opts, const q
         .strict = opts->pictures.strict,
         .backend = Q8_BACKEND_CPU,
     };
-    q8_env once = env ? *env : (q8_env){0};
-    if (!unseen)
-        once.warn = NULL; /* calibration has told which of them cannot be read */
+    q8_telling telling;
+    const q8_env once = env_of_call(&telling, model, env);
     if (!code)
         code = q8_verify_run(result, &what, &once, err);
     result->unseen = unseen;
@@ -421,26 +477,4 @@ q8_layer_info q8_model_layer(const q8_model *model, size_t index)
         };
     }
     return (q8_layer_info){.name = "", .type = "", .reason = ""};
-}
-
-q8_code q8_write(const q8_model *model, q8_precision precision, const q8_output *output,
-                 q8_write_result *result, q8_err *err)
-{
-    if (precision != Q8_INT8 && output->table)
-        return q8_fail(err, Q8_EINVAL, NULL, NULL, "a float model has no calibration table");
-    if (precision == Q8_INT8 && !model->int8)
-        return q8_fail(err, Q8_EINVAL, NULL, NULL, "the model has not been quantised");
-    const q8_graph *graph = precision == Q8_INT8 ? model->int8 : model->unsplit;
-    q8_buf stats = {0};
-    q8_arena *arena = q8_arena_open();
-    q8_graph *copy = arena ? q8_graph_copy(graph, arena) : NULL;
-    q8_code code = copy ? q8_drop_saturated_clips(copy, err) : q8_fail_nomem(err);
-    if (!code && output->stats)
-        code = q8_stats_bytes(model, &stats, err);
-    const q8_beside beside = {output->stats, stats.data, stats.size};
-    if (!code)
-        code = q8_ncnn_write(copy, precision, output, output->stats ? &beside : NULL, result, err);
-    q8_buf_free(&stats);
-    q8_arena_close(&arena);
-    return code;
 }

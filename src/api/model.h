@@ -2,6 +2,7 @@
 #ifndef Q8_API_MODEL_H
 #define Q8_API_MODEL_H
 
+#include "api/told.h"
 #include "caffe/net.h"
 #include "calib/calibrate.h"
 
@@ -27,6 +28,7 @@ struct q8_model {
     q8_fast fast;               /**< holds nothing where calibration was in fp32 */
     q8_gpu *gpu;                /* borrowed; NULL: the CPU */
     bool calibrated;
+    q8_told *told;    /**< since the calibration began */
     float *threshold; /**< by tensor of `int8` */
 };
 

@@ -373,8 +373,11 @@ q8_code q8_reach(q8_model *model, const q8_quant_opts *opts, const q8_verify_opt
     s.on.outputs_only = true;
     s.on.labels = NULL;
     if (env)
-        s.env = (q8_env){
-            .user = env->user, .cancel = env->cancel, .threads = env->threads, .team = env->team};
+        s.env = (q8_env){.user = env->user,
+                         .warn = env->warn,
+                         .cancel = env->cancel,
+                         .threads = env->threads,
+                         .team = env->team};
     result->memory = s.arena;
     return q8_agree(env, reach(&s, err), err);
 }

@@ -4,16 +4,11 @@
 #include "api/macs.h"
 #include "api/no_weights.h"
 #include "api/trace.h"
-#include "base/file.h"
 #include "exec/gpu.h"
 #include "import/import.h"
 #include "ncnn/attr.h"
 #include "ncnn/ncnn.h"
-#include "ncnn/read.h"
 #include "passes/passes.h"
-
-/* Far above any real file. */
-static const size_t MAX_PARAM = (size_t)1 << 30, MAX_BIN = (size_t)1 << 36;
 
 /* --- the graph -------------------------------------------------------------------------------- */
 
@@ -56,26 +51,6 @@ static q8_code open_caffe(struct source *s, const q8_net_opts *opts, const q8_en
     code = q8_import_caffe(&s->graph, net, &import, s->arena, env, err);
     s->raw = opts->raw ? net : NULL;
     return code || opts->raw ? code : optimise(s, err);
-}
-
-static q8_code open_ncnn(struct source *s, const q8_net_opts *opts, q8_err *err)
-{
-    q8_bytes param = {0}, bin = {0};
-    s->graph = q8_graph_new(s->arena);
-    const char *file = q8_arena_strdup(s->arena, opts->param);
-    if (!s->graph || !file)
-        return q8_fail_nomem(err);
-    q8_code code = q8_file_read(&param, opts->param, MAX_PARAM, err);
-    if (!code && opts->bin)
-        code = q8_file_read(&bin, opts->bin, MAX_BIN, err);
-    if (!code && opts->bin)
-        code = q8_ncnn_read(&s->graph, opts->param, (const char *)param.data, param.size, opts->bin,
-                            bin.data, bin.size, s->arena, err);
-    else if (!code)
-        code = q8_ncnn_read_param(s->graph, file, (const char *)param.data, param.size, err);
-    q8_bytes_free(&param);
-    q8_bytes_free(&bin);
-    return code;
 }
 
 /* --- its description -------------------------------------------------------------------------- */
@@ -243,7 +218,8 @@ q8_code q8_net_open(q8_net **net, const q8_net_opts *opts, const q8_env *env, q8
     q8_net *made = s.arena ? q8_arena_alloc(s.arena, sizeof(*made)) : NULL;
     q8_code code = made ? Q8_OK : q8_fail_nomem(err);
     if (!code)
-        code = opts->param ? open_ncnn(&s, opts, err) : open_caffe(&s, opts, env, &no_weights, err);
+        code = opts->param ? q8_ncnn_load(&s.graph, opts->param, opts->bin, s.arena, err)
+                           : open_caffe(&s, opts, env, &no_weights, err);
     if (!code)
         code = describe(&s, made, err);
     if (code) {

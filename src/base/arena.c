@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pages.h"
+
 enum { BLOCK_SIZE = 256 * 1024, SMALL_ALIGN = 16, LARGE_ALIGN = 64 };
 
 /* A block's header, followed by its memory. */
@@ -35,6 +37,14 @@ void q8_arena_close(q8_arena **arena)
     *arena = NULL;
 }
 
+size_t q8_arena_bytes(const q8_arena *arena)
+{
+    size_t bytes = 0;
+    for (const struct block *b = arena ? arena->head : NULL; b; b = b->next)
+        bytes += sizeof(*b) + b->size;
+    return bytes;
+}
+
 static void *take(struct block *b, size_t size)
 {
     const size_t align = size >= LARGE_ALIGN ? LARGE_ALIGN : SMALL_ALIGN;
@@ -49,7 +59,7 @@ static void *take(struct block *b, size_t size)
 static struct block *add_block(q8_arena *arena, size_t size)
 {
     /* calloc: fresh pages come zeroed, and large weights are never touched twice. */
-    struct block *b = calloc(1, sizeof(*b) + size);
+    struct block *b = q8_large_pages(calloc(1, sizeof(*b) + size), sizeof(*b) + size);
     if (!b)
         return NULL;
     b->size = size;

@@ -9,6 +9,8 @@ typedef struct q8_arena q8_arena;
 /** @return NULL when out of memory */
 q8_arena *q8_arena_open(void);
 void q8_arena_close(q8_arena **arena);
+/** Bytes that it has taken from the system; NULL is an arena without any. */
+size_t q8_arena_bytes(const q8_arena *arena);
 
 /** Zeroed memory, aligned to 64 bytes where `size` >= 64, to 16 otherwise. NULL when out of memory.
  */

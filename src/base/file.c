@@ -11,6 +11,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
+#include "base/pages.h"
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 enum { PIPE_CHUNK = 64 * 1024 };
@@ -18,7 +21,8 @@ enum { PIPE_CHUNK = 64 * 1024 };
 static q8_code too_large(const char *path, size_t limit, q8_err *err)
 {
     const q8_loc loc = {.file = path};
-    return q8_fail(err, Q8_EIO, &loc, NULL, "larger than the %zu bytes that are read at most",
+    return q8_fail(err, Q8_EIO, &loc, NULL,
+                   "larger than the %zu bytes that are read at most, a limit in src/base/limits.h",
                    limit);
 }
 
@@ -78,7 +82,7 @@ q8_code q8_file_read(q8_bytes *bytes, const char *path, size_t limit, q8_err *er
     }
     /* One byte for the 0, one so that the end is seen without growing. */
     const size_t capacity = (regular ? (size_t)st.st_size : PIPE_CHUNK) + 2;
-    bytes->data = malloc(capacity);
+    bytes->data = q8_large_pages(malloc(capacity), capacity);
     if (!bytes->data) {
         code = q8_fail_nomem(err);
         goto end;
@@ -91,6 +95,59 @@ end:
     else
         bytes->data[bytes->size] = 0;
     return code;
+}
+
+/* A name that has gone and come back, as in a replacing that failed, has left another time. */
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* @param again set where the first file was missing or has been replaced meanwhile */
+static q8_code try_pair(q8_bytes *first, const char *first_path, size_t first_limit,
+                        q8_bytes *second, const char *second_path, size_t second_limit, bool *again,
+                        q8_err *err)
+{
+    struct stat before, after;
+    *first = *second = (q8_bytes){0};
+    /* Open all the time, so that its number is not given to another file. */
+    const int fd = open_retry(first_path, O_RDONLY, 0);
+    *again = fd < 0 && errno == ENOENT;
+    if (fd < 0)
+        return q8_fail_errno(err, first_path, "open");
+    q8_code code = fstat(fd, &before) == 0 ? Q8_OK : q8_fail_errno(err, first_path, "read");
+    if (!code)
+        code = q8_file_read(first, first_path, first_limit, err);
+    if (!code)
+        code = q8_file_read(second, second_path, second_limit, err);
+    *again = stat(first_path, &after) != 0 || !same_file(&before, &after);
+    close(fd);
+    return code;
+}
+
+q8_code q8_file_read_pair(q8_bytes *first, const char *first_path, size_t first_limit,
+                          q8_bytes *second, const char *second_path, size_t second_limit,
+                          q8_err *err)
+{
+    enum { TRIES = 100, MILLISECOND = 1000000 };
+    for (int i = 0; i < TRIES; i++) {
+        bool again;
+        q8_err why = {0};
+        const q8_code code = try_pair(first, first_path, first_limit, second, second_path,
+                                      second_limit, &again, &why);
+        if (!code && !again)
+            return Q8_OK;
+        q8_bytes_free(first);
+        q8_bytes_free(second);
+        if (code && (!again || i + 1 == TRIES)) {
+            *err = why;
+            return code;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = MILLISECOND}, NULL);
+    }
+    const q8_loc loc = {.file = first_path};
+    return q8_fail(err, Q8_EIO, &loc, NULL, "is replaced again and again while it is read");
 }
 
 void q8_bytes_free(q8_bytes *bytes)
@@ -346,6 +403,27 @@ static int back_up(struct item *item)
     return why;
 }
 
+/* The first file's name goes while others change: what stood there is moved aside. @return 0 or an
+ * errno */
+static int move_aside(struct item *item)
+{
+    struct stat st;
+    if (lstat(item->target, &st) != 0)
+        return errno == ENOENT ? 0 : errno;
+    if (!S_ISREG(st.st_mode))
+        return S_ISDIR(st.st_mode) ? EISDIR : EEXIST;
+    char *aside = beside(item->target);
+    if (!aside)
+        return ENOMEM;
+    if (rename(item->target, aside) != 0) {
+        const int why = errno;
+        free(aside);
+        return why;
+    }
+    item->backup = aside;
+    return 0;
+}
+
 /* Makes the target what it was before. False, with the backup left where it is, if that fails. */
 static bool put_back(struct item *item)
 {
@@ -360,10 +438,15 @@ static bool put_back(struct item *item)
     return true;
 }
 
+static char *folder_of(const struct item *item)
+{
+    return strndup(item->target, (size_t)(strrchr(item->target, '/') - item->target) + 1);
+}
+
 /* A new name is on disk only once its folder is. Best effort: the files are whole either way. */
 static void flush_folder(const struct item *item)
 {
-    char *folder = strndup(item->target, (size_t)(strrchr(item->target, '/') - item->target) + 1);
+    char *folder = folder_of(item);
     const int fd = folder ? open_retry(folder, O_RDONLY | O_DIRECTORY, 0) : -1;
     if (fd >= 0) {
         flush(fd);
@@ -372,44 +455,81 @@ static void flush_folder(const struct item *item)
     free(folder);
 }
 
-/* Puts back the first `n` files after a failure whose errno is `why`. */
-static q8_code roll_back(q8_replace *r, size_t n, int why, q8_err *err)
+/* Puts all files back after a failure at `item`, whose errno is `why`; the first file last. */
+static q8_code roll_back(q8_replace *r, const struct item *item, int why, q8_err *err)
 {
     const struct item *lost = NULL;
-    for (size_t i = n; i-- > 0;)
+    for (size_t i = r->n; i-- > 0;)
         if (!put_back(&r->item[i]))
             lost = &r->item[i];
-    const q8_loc loc = {.file = r->item[n - 1].path};
+    const q8_loc loc = {.file = item->path};
     if (lost)
         return q8_fail(err, Q8_EIO, &loc, NULL, "cannot replace: %s; what was '%s' is now '%s'",
                        strerror(why), lost->path, lost->backup);
     return q8_fail(err, Q8_EIO, &loc, NULL, "cannot replace: %s", strerror(why));
 }
 
+/* @return 0 or an errno */
+static int put_in_place(struct item *item)
+{
+    if (rename(item->temp, item->target) != 0)
+        return errno;
+    item->renamed = true;
+    return 0;
+}
+
 /*
- * Each rename is one step, several are not: a reader, or a crash, between two of them finds the
- * first file new and the second old. Whoever must not see that has to keep both in one folder and
- * swap the folder.
+ * Several renames are not one step. So that nobody takes files of two runs for those of one, the
+ * name of the first file is gone while the others change: what it names, as long as it names the
+ * same, belongs to what stands beside it. See docs/reliability.md.
  */
+static q8_code rename_all(q8_replace *r, q8_err *err)
+{
+    int why = 0;
+    size_t at = 0;
+    for (size_t i = 1; i < r->n && !why; i++)
+        why = back_up(&r->item[at = i]);
+    if (!why && r->n > 1)
+        why = move_aside(&r->item[at = 0]);
+    for (size_t i = 1; i < r->n && !why; i++)
+        why = put_in_place(&r->item[at = i]);
+    if (!why && r->n > 0)
+        why = put_in_place(&r->item[at = 0]);
+    return why ? roll_back(r, &r->item[at], why, err) : Q8_OK;
+}
+
+/* Nobody else replaces files in these folders until q8_unlock(). */
+static q8_code lock_all(const q8_replace *r, q8_lock *lock, q8_err *err)
+{
+    char *folder[Q8_LOCK_MAX] = {NULL};
+    int n = 0;
+    bool failed = false;
+    for (size_t i = 0; i < r->n && n < Q8_LOCK_MAX && !failed; i++) {
+        folder[n] = folder_of(&r->item[i]);
+        failed = !folder[n];
+        n += !failed;
+    }
+    if (!failed)
+        q8_lock_folders(lock, (const char *const *)folder, n);
+    for (int i = 0; i < n; i++)
+        free(folder[i]);
+    return failed ? q8_fail_nomem(err) : Q8_OK;
+}
+
 q8_code q8_replace_commit(q8_replace *r, q8_err *err)
 {
-    for (size_t i = 0; i < r->n; i++) {
-        struct item *item = &r->item[i];
-        /* The last file needs no backup: once it is renamed nothing can fail. */
-        int why = i + 1 < r->n ? back_up(item) : 0;
-        if (!why && rename(item->temp, item->target) != 0)
-            why = errno;
-        if (why)
-            return roll_back(r, i + 1, why, err);
-        item->renamed = true;
-    }
-    for (size_t i = 0; i < r->n; i++) {
+    q8_lock lock = {.n = 0};
+    q8_code code = lock_all(r, &lock, err);
+    if (!code)
+        code = rename_all(r, err);
+    for (size_t i = 0; i < r->n && !code; i++) {
         struct item *item = &r->item[i];
         if (item->backup)
             unlink(item->backup);
         flush_folder(item);
     }
-    return Q8_OK;
+    q8_unlock(&lock);
+    return code;
 }
 
 void q8_replace_close(q8_replace **r)

@@ -12,6 +12,14 @@ typedef struct q8_bytes {
 
 /** Reads a regular file (or a pipe) of at most `limit` bytes into memory from malloc(). */
 q8_code q8_file_read(q8_bytes *bytes, const char *path, size_t limit, q8_err *err);
+/**
+ * Reads two files that q8_replace_commit() may be replacing, `first` being what was added first, so
+ * that both are of one commit. If it never finds them so, or one is not there for some time, that
+ * is an error; what was read is freed by then.
+ */
+q8_code q8_file_read_pair(q8_bytes *first, const char *first_path, size_t first_limit,
+                          q8_bytes *second, const char *second_path, size_t second_limit,
+                          q8_err *err);
 void q8_bytes_free(q8_bytes *bytes);
 
 /**
@@ -30,7 +38,11 @@ const char *q8_replace_temp_path(const q8_replace *r, size_t index);
 /** Reads back what was written for file `index`: an error unless it is these bytes. */
 q8_code q8_replace_check(const q8_replace *r, size_t index, const void *data, size_t size,
                          q8_err *err);
-/** Renames all. If a rename fails, those done before are put back. */
+/**
+ * Renames all. If a rename fails, those done before are put back. Others that replace files in the
+ * same folders wait (where the file system has locks). While any but the first file changes its
+ * name, the first one's is gone: see q8_file_read_pair().
+ */
 q8_code q8_replace_commit(q8_replace *r, q8_err *err);
 void q8_replace_close(q8_replace **r);
 /** All of these for one file. */

@@ -5,6 +5,8 @@
 #ifndef Q8_BASE_SIMD_H
 #define Q8_BASE_SIMD_H
 
+#include <stdint.h> /* __GLIBC__, which any of its headers defines */
+
 /* Needs glibc's indirect functions, and those crash at load under gcc's thread sanitizer. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute) &&                       \
     !defined(__SANITIZE_THREAD__)

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -69,4 +70,29 @@ q8_code q8_parallel(int threads, q8_worker_fn fn, void *user, q8_err *err)
     }
     free(workers);
     return code;
+}
+
+struct items {
+    q8_item_fn fn;
+    void *user;
+    int n;
+    atomic_int next;
+};
+
+static q8_code run_items(void *user, int worker, q8_err *err)
+{
+    struct items *items = user;
+    q8_code code = Q8_OK;
+    (void)worker;
+    for (int i; !code && (i = atomic_fetch_add(&items->next, 1)) < items->n;)
+        code = items->fn(items->user, i, err);
+    if (code)
+        atomic_store(&items->next, items->n);
+    return code;
+}
+
+q8_code q8_parallel_each(int threads, int n, q8_item_fn fn, void *user, q8_err *err)
+{
+    struct items items = {.fn = fn, .user = user, .n = n};
+    return q8_parallel(threads < n ? threads : n, run_items, &items, err);
 }

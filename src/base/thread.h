@@ -20,4 +20,10 @@ typedef q8_code (*q8_worker_fn)(void *user, int worker, q8_err *err);
  */
 q8_code q8_parallel(int threads, q8_worker_fn fn, void *user, q8_err *err);
 
+/** One of many pieces of work. */
+typedef q8_code (*q8_item_fn)(void *user, int item, q8_err *err);
+
+/** Runs `fn` for items 0 to n - 1, each taken by the thread that is free next, until one fails. */
+q8_code q8_parallel_each(int threads, int n, q8_item_fn fn, void *user, q8_err *err);
+
 #endif

@@ -1,13 +1,11 @@
 #include "caffe/mean.h"
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "caffe/blob.h"
 #include "caffe/sniff.h"
 #include "caffe/wire.h"
 #include "weights.pb-c.h"
-
-/** Much more than a mean picture takes. */
-static const size_t max_file_size = (size_t)1 << 30;
 
 static q8_code check_bytes(const q8_loc *loc, const q8_bytes *bytes, q8_err *err)
 {
@@ -40,7 +38,7 @@ q8_code q8_caffe_mean_read(q8_caffe_blob *mean, const char *path, q8_arena *aren
     q8_bytes bytes;
     const q8_loc loc = {.file = path};
     ProtobufCAllocator allocator = q8_wire_allocator(arena);
-    q8_code code = q8_file_read(&bytes, path, max_file_size, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_MEAN_FILE, err);
     if (code == Q8_OK)
         code = check_bytes(&loc, &bytes, err);
     if (code == Q8_OK) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "caffe.pb-c.h"
 #include "caffe/blob.h"
 #include "caffe/data.h"
@@ -13,9 +14,6 @@
 #include "caffe/text.h"
 #include "caffe/upgrade.h"
 #include "caffe/weights.h"
-
-/* Far above any real one; with the parser's limits it bounds the memory that a file can cost. */
-enum { MAX_PROTO_SIZE = 16 << 20 };
 
 q8_loc q8_caffe_loc(const q8_caffe_net *net, const void *message, const char *field, int index)
 {
@@ -110,7 +108,7 @@ static q8_code read_proto(q8_caffe_net **net, const char *path, q8_arena *arena,
                           q8_err *err)
 {
     q8_bytes bytes;
-    q8_code code = q8_file_read(&bytes, path, MAX_PROTO_SIZE, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_PROTO_FILE, err);
     if (code)
         return code;
     code = q8_caffe_parse(net, path, (const char *)bytes.data, bytes.size, arena, env, err);

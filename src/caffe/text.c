@@ -3,13 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "caffe.pb-c.h"
 #include "caffe/lex.h"
 #include "caffe/value.h"
 
 enum {
-    MAX_DEPTH = 100,         /* of messages in messages, as in protobuf */
-    MAX_MESSAGES = 1 << 18,  /* in a file; keeps its cost in memory bounded */
     MAX_SCALAR_PLACES = 256, /* of one repeated scalar; weights in text would fill the table */
     MAX_UNKNOWN = 100,       /* different unknown fields that are named */
 };
@@ -46,9 +45,10 @@ static q8_code syntax_error(struct parser *p, const char *expected)
 
 static q8_code enter(struct parser *p)
 {
-    if (p->depth >= MAX_DEPTH)
-        return q8_fail(p->err, Q8_EFORMAT, &p->lex.token.loc, NULL, "nested more than %d deep",
-                       MAX_DEPTH);
+    if (p->depth >= Q8_MAX_DEPTH)
+        return q8_fail(p->err, Q8_EFORMAT, &p->lex.token.loc, NULL,
+                       "nested more than %d deep (Q8_MAX_DEPTH in src/base/limits.h)",
+                       Q8_MAX_DEPTH);
     p->depth++;
     return Q8_OK;
 }
@@ -287,9 +287,10 @@ static q8_code target(struct parser *p, ProtobufCMessage *message, field *f, q8_
         *sub = *slot;
         return Q8_OK;
     }
-    if (++p->n_messages > MAX_MESSAGES)
-        return q8_fail(p->err, Q8_EFORMAT, &loc, NULL, "more than %d messages in the file",
-                       MAX_MESSAGES);
+    if (++p->n_messages > Q8_MAX_MESSAGES)
+        return q8_fail(p->err, Q8_EFORMAT, &loc, NULL,
+                       "more than %d messages in the file (Q8_MAX_MESSAGES in src/base/limits.h)",
+                       Q8_MAX_MESSAGES);
     const size_t index = repeated ? *(size_t *)quantifier(message, f) : 0;
     *sub = q8_arena_alloc(p->arena, type->sizeof_message);
     if (repeated)

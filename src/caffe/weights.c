@@ -5,11 +5,9 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "caffe/sniff.h"
 #include "caffe/wire.h"
-
-/* protobuf's own limit, so there are no longer ones. */
-static const size_t max_file_size = INT32_MAX;
 
 /* --- is it a caffemodel? ---------------------------------------------------------------------- */
 
@@ -109,7 +107,7 @@ q8_code q8_weights_parse(q8_weights *weights, const char *path, const unsigned c
 q8_code q8_weights_read(q8_weights *weights, const char *path, q8_arena *arena, q8_err *err)
 {
     q8_bytes bytes;
-    q8_code code = q8_file_read(&bytes, path, max_file_size, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_CAFFEMODEL_FILE, err);
     if (code)
         return code;
     code = q8_weights_parse(weights, path, bytes.data, bytes.size, arena, err);

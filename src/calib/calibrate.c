@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/team.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
@@ -171,6 +172,30 @@ static q8_code replace(void *user, const unsigned char *data, size_t size, q8_er
     return q8_calibration_unpack(s->cal, data, size, s->graph, err);
 }
 
+static const q8_node *producer_of(const q8_graph *graph, int tensor)
+{
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < graph->node[i]->n_out; k++)
+            if (graph->node[i]->out[k] == tensor)
+                return graph->node[i];
+    return NULL;
+}
+
+/* Scales are chosen from finite values, and there must be some. */
+static q8_code check_observed(const q8_stats *stats, const q8_graph *graph, int tensor, q8_err *err)
+{
+    const char *name = graph->tensor[tensor].name;
+    if (stats->count == 0)
+        return q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed", name);
+    if (stats->hist.not_finite < stats->count)
+        return Q8_OK;
+    const q8_node *node = producer_of(graph, tensor);
+    return q8_fail(err, Q8_EMODEL, node ? &node->loc : NULL, node ? node->name : NULL,
+                   "all %llu values of '%s' are NaN or infinite: look for weights, inputs or "
+                   "statistics that are too large in this layer and those before it",
+                   (unsigned long long)stats->count, name);
+}
+
 static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8_err *err)
 {
     struct shared shared = {cal, job->graph};
@@ -181,22 +206,12 @@ static q8_code merge(struct job *job, q8_calibration *cal, const q8_env *env, q8
     job->worker[0].stats = NULL;
     code = q8_team_reduce(env, code, &all, err);
     for (int t = 0; t < cal->n_tensors && !code; t++)
-        if (cal->stats[t] && cal->stats[t]->count == 0)
-            code = q8_fail(err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' was not observed",
-                           job->graph->tensor[t].name);
+        if (cal->stats[t])
+            code = check_observed(cal->stats[t], job->graph, t, err);
     return code;
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
-
-static const q8_node *producer_of(const q8_graph *graph, int tensor)
-{
-    for (int i = 0; i < graph->n_nodes; i++)
-        for (int k = 0; k < graph->node[i]->n_out; k++)
-            if (graph->node[i]->out[k] == tensor)
-                return graph->node[i];
-    return NULL;
-}
 
 void q8_calibration_warn(const q8_calibration *cal, const q8_graph *graph, const q8_env *env)
 {
@@ -227,13 +242,31 @@ int q8_calibration_batch(const q8_graph *graph)
     return weights > activations ? BATCH : 1;
 }
 
+size_t q8_calibration_size(const q8_graph *graph, const bool *wanted)
+{
+    size_t bytes = 0;
+    for (int t = 0; t < graph->n_tensors; t++)
+        if (wanted[t])
+            bytes += q8_stats_size(graph->tensor[t].shape.dim[0]);
+    return bytes;
+}
+
+static q8_code open_exec(struct job *job, const q8_calibration_of *what, int batch, q8_err *err)
+{
+    const q8_exec_opts exec = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .gpu_views = true,
+                               .batch = batch,
+                               .wanted = what->wanted};
+    return q8_exec_open(&job->exec, job->graph, &exec, err);
+}
+
 /* On a GPU one batch is read and copied while another is computed, by a thread with a queue of its
  * own for each. */
-static int count_workers(const q8_samples *samples, const q8_calibration_of *what,
-                         const q8_env *env)
+static int gpu_workers(const q8_samples *samples, const q8_env *env)
 {
     const int n = q8_loop_workers(samples, env);
-    return what->backend == Q8_BACKEND_GPU && n < 2 ? 2 : n;
+    return n < 2 ? 2 : n;
 }
 
 /* Whether the plan's runs for all workers find memory at the same time. */
@@ -250,25 +283,60 @@ static q8_code try_runs(const struct job *job, q8_err *err)
 }
 
 /* With the largest batch that all workers have memory for. */
-static q8_code open_for_gpu(struct job *job, const q8_exec_opts *opts, q8_err *err)
+static q8_code plan_for_gpu(struct job *job, const q8_calibration_of *what, const q8_env *env,
+                            q8_err *err)
 {
     enum { BATCH = 8 };
-    q8_exec_opts exec = *opts;
-    q8_code code;
-    exec.batch = BATCH;
-    for (;;) {
+    int batch = what->opts->batch > 0 ? what->opts->batch : BATCH;
+    job->n_workers = gpu_workers(job->samples, env);
+    if (job->exec)
+        return Q8_OK;
+    for (;; batch /= 2) {
         q8_err why = {0};
-        code = q8_exec_open(&job->exec, job->graph, &exec, &why);
+        q8_code code = open_exec(job, what, batch, &why);
         if (!code)
             code = try_runs(job, &why);
         if (code)
             q8_exec_close(&job->exec);
-        if (code && (code != Q8_ENOMEM || exec.batch == 1))
+        if (code && (code != Q8_ENOMEM || batch == 1))
             *err = why;
-        if (code != Q8_ENOMEM || exec.batch == 1)
+        if (code != Q8_ENOMEM || batch == 1)
             return code;
-        exec.batch /= 2;
     }
+}
+
+/* The plan and the number of threads, as memory allows: a smaller batch rather than fewer threads.
+ */
+static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env *env, q8_err *err)
+{
+    if (what->backend == Q8_BACKEND_GPU)
+        return plan_for_gpu(job, what, env, err);
+    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
+    const int asked = what->opts->batch, most = q8_loop_workers(job->samples, env);
+    const int batch = asked > 0 ? asked : one ? 1 : q8_calibration_batch(what->graph);
+    const size_t own = q8_calibration_size(job->graph, what->wanted) + Q8_MEMORY_PICTURE;
+    const size_t shared = q8_exec_weight_bytes(job->graph);
+    q8_code code = q8_memory_check(env, "the network's weights, as kernels read them", shared, err);
+    if (!code && !job->exec)
+        code = open_exec(job, what, batch, err);
+    if (code)
+        return code;
+    size_t each = own + q8_exec_run_bytes(job->exec);
+    job->n_workers = q8_memory_threads(env, shared, each, most);
+    if (job->n_workers < most && q8_exec_batch(job->exec) > 1) {
+        q8_exec_close(&job->exec);
+        code = open_exec(job, what, 1, err);
+        if (code)
+            return code;
+        each = own + q8_exec_run_bytes(job->exec);
+        job->n_workers = q8_memory_threads(env, shared, each, most);
+    }
+    if (job->n_workers == 0)
+        return q8_memory_fail(env, "calibration on one thread", shared + each, err);
+    if (job->n_workers < most || q8_exec_batch(job->exec) < batch)
+        q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
+                q8_exec_batch(job->exec), job->n_workers);
+    return Q8_OK;
 }
 
 static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8_env *env,
@@ -276,9 +344,11 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
 {
     q8_code code =
         q8_samples_open(&job->samples, job->graph, what->opts, what->transform, env, err);
+    job->exec = job->kept ? *job->kept : NULL;
+    if (!code)
+        code = plan(job, what, env, err);
     if (code)
         return code;
-    job->n_workers = count_workers(job->samples, what, env);
     job->worker = calloc((size_t)job->n_workers, sizeof(*job->worker));
     job->user = calloc((size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
@@ -291,16 +361,7 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         code = q8_origin_of_samples(what->origin, job->samples, err);
     if (!code && job->checkpoint)
         code = open_checkpoint(job, what->opts->strict, env, err);
-    if (code || (job->kept && (job->exec = *job->kept)))
-        return code;
-    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
-    const q8_exec_opts exec = {.backend = what->backend,
-                               .gpu = what->gpu,
-                               .gpu_views = true,
-                               .batch = one ? 1 : q8_calibration_batch(what->graph),
-                               .wanted = what->wanted};
-    return what->backend == Q8_BACKEND_GPU ? open_for_gpu(job, &exec, err)
-                                           : q8_exec_open(&job->exec, job->graph, &exec, err);
+    return code;
 }
 
 static void close_job(struct job *job)

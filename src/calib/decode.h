@@ -12,6 +12,7 @@ typedef struct q8_encoded {
     const char *name;
     const unsigned char *data;
     size_t size;
+    size_t max_pixels;
 } q8_encoded;
 
 /** One file format. */

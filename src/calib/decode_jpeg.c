@@ -10,9 +10,6 @@
 
 #include "calib/decode.h"
 
-/** A progressive picture has ten scans or so; thousands in a small file only cost time. */
-enum { MAX_SCANS = 500 };
-
 /** All that lives across a longjmp, owned by a function that does not call setjmp. */
 struct job {
     struct jpeg_decompress_struct info;
@@ -63,8 +60,11 @@ static void on_message(j_common_ptr info, int level)
 static void on_progress(j_common_ptr info)
 {
     struct job *job = info->client_data;
-    if (job->info.input_scan_number > MAX_SCANS)
-        leave(job, q8_picture_fail(job->err, job->in, "JPEG with more than %d scans", MAX_SCANS));
+    if (job->info.input_scan_number > Q8_MAX_JPEG_SCANS)
+        leave(job, q8_picture_fail(
+                       job->err, job->in,
+                       "JPEG with more than %d scans (Q8_MAX_JPEG_SCANS in src/base/limits.h)",
+                       Q8_MAX_JPEG_SCANS));
 }
 
 /** CMYK as OpenCV reads it: stored inverted, as Adobe does and thereby everybody. */

@@ -389,8 +389,9 @@ static q8_code finish(struct job *job, q8_code code, size_t *used, size_t *skipp
 static uint64_t hash_samples(const q8_samples *samples)
 {
     uint64_t hash = 0;
+    char path[Q8_MAX_PATH];
     for (size_t i = 0; i < q8_samples_count(samples); i++)
-        hash = q8_hash_text(hash, q8_samples_path(samples, i));
+        hash = q8_hash_text(hash, q8_samples_path(samples, i, path));
     return hash;
 }
 

@@ -10,10 +10,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/limits.h"
+
 enum {
     MAGIC = 6,
-    MAX_HEADER = 65535, /* of the text; numpy's own is a hundred bytes or so */
-    PIECE = 16384,      /* bytes converted at once; a multiple of every type's size */
+    PIECE = 16384, /* bytes converted at once; a multiple of every type's size */
 };
 
 /** How an element is stored. */
@@ -270,7 +271,7 @@ static q8_code find_text(q8_npy *npy, size_t *at, size_t *size, q8_err *err)
     const int bytes = version == 1 ? 2 : 4;
     *at = MAGIC + 2 + (size_t)bytes;
     *size = (size_t)bits_at(start + MAGIC + 2, (size_t)bytes, false);
-    return *size <= MAX_HEADER ? Q8_OK : fail_damaged(npy, err);
+    return *size <= Q8_MAX_NPY_HEADER ? Q8_OK : fail_damaged(npy, err);
 }
 
 static q8_code read_header(q8_npy *npy, q8_err *err)

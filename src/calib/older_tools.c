@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/team.h"
 #include "calib/loop.h"
 
@@ -145,37 +146,52 @@ static q8_code add_up(struct worker *worker, int n, const q8_env *env, q8_err *e
     return q8_team_reduce(env, Q8_OK, &all, err);
 }
 
-static q8_code count(struct worker *worker, int n, const q8_older_tool_of *what, const q8_env *env,
-                     q8_err *err)
+static q8_code open_exec(q8_exec **exec, const q8_older_tool_of *what, q8_err *err)
 {
-    q8_exec *exec = NULL;
+    bool *wanted = calloc((size_t)what->graph->n_tensors + 1, sizeof(*wanted));
+    const q8_exec_opts opts = {
+        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = wanted};
+    *exec = NULL;
+    if (!wanted)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < what->graph->n_tensors; t++)
+        wanted[t] = is_wanted(what, t);
+    const q8_code code = q8_exec_open(exec, what->graph, &opts, err);
+    free(wanted);
+    return code;
+}
+
+/* How many threads there is memory for. */
+static q8_code find_workers(int *n, const q8_exec *exec, const q8_older_tool_of *what,
+                            const q8_env *env, q8_err *err)
+{
+    const size_t shared = q8_exec_weight_bytes(what->graph);
+    size_t each = q8_exec_run_bytes(exec) + Q8_MEMORY_PICTURE;
+    for (int t = 0; t < what->graph->n_tensors; t++)
+        each += is_wanted(what, t) ? size_of_bins(what) : 0;
+    *n = q8_memory_threads(env, shared, each, q8_loop_workers(what->samples, env));
+    return *n > 0 ? Q8_OK : q8_memory_fail(env, "the older tools' second pass", shared + each, err);
+}
+
+static q8_code count(struct worker *worker, int n, const q8_exec *exec,
+                     const q8_older_tool_of *what, const q8_env *env, q8_err *err)
+{
     size_t used, skipped;
     void **user = calloc((size_t)n, sizeof(*user));
-    bool *wanted = calloc((size_t)what->graph->n_tensors + 1, sizeof(*wanted));
-    q8_code code = user && wanted ? Q8_OK : q8_fail_nomem(err);
+    q8_code code = user ? Q8_OK : q8_fail_nomem(err);
     for (int i = 0; i < n && !code; i++) {
         user[i] = &worker[i];
         code = open_worker(&worker[i], what, err);
     }
-    for (int t = 0; t < what->graph->n_tensors && !code; t++)
-        wanted[t] = is_wanted(what, t);
-    const q8_exec_opts opts = {
-        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = wanted};
-    if (!code)
-        code = q8_exec_open(&exec, what->graph, &opts, err);
-    /* What is wrong with the samples was said in the first pass. */
-    q8_env quiet = env ? *env : (q8_env){0};
-    quiet.warn = NULL;
     const q8_loop loop = {.samples = what->samples,
                           .exec = exec,
                           .stage = "histogram",
+                          .strict = what->strict,
                           .worker = user,
                           .n_workers = n,
                           .observe = observe};
     if (!code)
-        code = q8_loop_run(&loop, &quiet, &used, &skipped, err);
-    q8_exec_close(&exec);
-    free(wanted);
+        code = q8_loop_run(&loop, env, &used, &skipped, err);
     free(user);
     return code;
 }
@@ -191,14 +207,21 @@ static bool any_wanted(const q8_older_tool_of *what)
 q8_code q8_older_tool_thresholds(float *threshold, const q8_older_tool_of *what, const q8_env *env,
                                  q8_err *err)
 {
-    const int n = q8_loop_workers(what->samples, env);
-    struct worker *worker = calloc((size_t)n, sizeof(*worker));
-    q8_code code = worker ? Q8_OK : q8_fail_nomem(err);
     for (int t = 0; t < what->graph->n_tensors; t++)
         if (what->stats[t])
             threshold[t] = 1;
-    if (!code && any_wanted(what)) {
-        code = count(worker, n, what, env, err);
+    if (!any_wanted(what))
+        return Q8_OK;
+    int n = 0;
+    q8_exec *exec = NULL;
+    q8_code code = open_exec(&exec, what, err);
+    if (!code)
+        code = find_workers(&n, exec, what, env, err);
+    struct worker *worker = code ? NULL : calloc((size_t)n, sizeof(*worker));
+    if (!code && !worker)
+        code = q8_fail_nomem(err);
+    if (!code) {
+        code = count(worker, n, exec, what, env, err);
         if (!code)
             code = add_up(worker, n, env, err);
         for (int t = 0; t < what->graph->n_tensors && !code; t++) {
@@ -212,5 +235,6 @@ q8_code q8_older_tool_thresholds(float *threshold, const q8_older_tool_of *what,
             free_worker(&worker[i]);
     }
     free(worker);
+    q8_exec_close(&exec);
     return code;
 }

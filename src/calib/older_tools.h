@@ -24,6 +24,7 @@ typedef struct q8_older_tool_of {
     const q8_graph *graph;
     const q8_stats *const *stats; /**< by tensor id, of the same samples; NULL: not wanted */
     const q8_samples *samples;
+    bool strict; /**< a sample that cannot be read is an error */
     q8_backend_kind backend;
     q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
 } q8_older_tool_of;

@@ -13,10 +13,8 @@
 #define Q8_CALIB_PACKED_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "calib/calibrate.h"
-
-/** Samples that can be counted, used and skipped each; with more, counters could overflow. */
-#define Q8_MAX_SAMPLES ((size_t)1 << 26)
 
 /** Appends it. `used` must be the number of samples that the statistics are of, be it 0. */
 void q8_calibration_pack(const q8_calibration *cal, q8_buf *to);

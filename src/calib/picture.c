@@ -8,11 +8,9 @@
 #include <strings.h>
 
 #include "base/file.h"
+#include "base/limits.h"
 #include "calib/decode.h"
 #include "calib/exif.h"
-
-/** No larger file is read: a photo has a few MiB, so this is a mistake. */
-#define Q8_MAX_FILE ((size_t)256 << 20)
 
 /** A new format is a row here. */
 static const q8_decoder *const decoders[] = {
@@ -58,12 +56,14 @@ q8_code q8_picture_fail(q8_err *err, const q8_encoded *in, const char *fmt, ...)
 
 q8_code q8_picture_check_size(const q8_encoded *in, long long width, long long height, q8_err *err)
 {
-    const long long limit = (long long)Q8_MAX_PIXELS;
+    const bool lowered = in->max_pixels < Q8_MAX_PIXELS;
+    const long long limit = (long long)(lowered ? in->max_pixels : Q8_MAX_PIXELS);
     if (width <= 0 || height <= 0)
         return q8_picture_fail(err, in, "a picture of %lld x %lld pixels", width, height);
     if (width > limit / height)
-        return q8_picture_fail(err, in, "a picture of %lld x %lld pixels, the limit is %lld", width,
-                               height, limit);
+        return q8_picture_fail(
+            err, in, "a picture of %lld x %lld pixels, the limit is %lld (%s)", width, height,
+            limit, lowered ? "a 64th of --max_memory" : "Q8_MAX_PIXELS in src/base/limits.h");
     return Q8_OK;
 }
 
@@ -100,31 +100,41 @@ static q8_code turn_upright(q8_picture *picture, const q8_decoder *decoder, cons
     return exif ? q8_picture_orient(picture, q8_exif_orientation(exif, size), err) : Q8_OK;
 }
 
-q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
-                          size_t size, q8_err *err)
+static q8_code decode(q8_picture *picture, const q8_encoded *in, q8_err *err)
 {
-    const q8_encoded in = {.name = name, .data = data, .size = size};
     memset(picture, 0, sizeof(*picture));
-    if (size == 0)
-        return q8_picture_fail(err, &in, "the file is empty");
-    const q8_decoder *decoder = q8_decoder_by_content(data, size);
+    if (in->size == 0)
+        return q8_picture_fail(err, in, "the file is empty");
+    const q8_decoder *decoder = q8_decoder_by_content(in->data, in->size);
     if (!decoder)
-        return fail_unknown(err, &in);
-    q8_code code = decoder->decode(picture, &in, err);
+        return fail_unknown(err, in);
+    q8_code code = decoder->decode(picture, in, err);
     if (code == Q8_OK)
-        code = turn_upright(picture, decoder, &in, err);
+        code = turn_upright(picture, decoder, in, err);
     if (code != Q8_OK)
         q8_picture_free(picture);
     return code;
 }
 
+q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
+                          size_t size, q8_err *err)
+{
+    return decode(picture, &(q8_encoded){name, data, size, Q8_MAX_PIXELS}, err);
+}
+
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err)
+{
+    return q8_picture_read_within(picture, path, Q8_MAX_PIXELS, err);
+}
+
+q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max_pixels,
+                               q8_err *err)
 {
     q8_bytes bytes = {0};
     memset(picture, 0, sizeof(*picture));
-    q8_code code = q8_file_read(&bytes, path, Q8_MAX_FILE, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_PICTURE_FILE, err);
     if (code == Q8_OK)
-        code = q8_picture_decode(picture, path, bytes.data, bytes.size, err);
+        code = decode(picture, &(q8_encoded){path, bytes.data, bytes.size, max_pixels}, err);
     q8_bytes_free(&bytes);
     return code;
 }

@@ -3,9 +3,7 @@
 #define Q8_CALIB_PICTURE_H
 
 #include "base/err.h"
-
-/** No picture with more pixels than this is decoded. */
-#define Q8_MAX_PIXELS ((size_t)1 << 28)
+#include "base/limits.h"
 
 /** 8-bit RGB, rows without padding. */
 typedef struct q8_picture {
@@ -16,7 +14,10 @@ typedef struct q8_picture {
 /** Decodes JPEG, PNG, WebP, BMP or PPM/PGM/PBM (told apart by content, not by name). Alpha is
  *  dropped, grey becomes equal channels, 16 bits become 8, and what EXIF calls up is up. */
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err);
-/** The same from memory; `name` is for messages. */
+/** The same for pictures of at most `max_pixels`, and never more than ::Q8_MAX_PIXELS. */
+q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max_pixels,
+                               q8_err *err);
+/** As q8_picture_read() from memory; `name` is for messages. */
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err);
 void q8_picture_free(q8_picture *picture);
@@ -36,11 +37,20 @@ typedef struct q8_window {
 q8_code q8_resize_bilinear(const unsigned char *src, int src_w, int src_h, unsigned char *dst,
                            const q8_window *window, int channels, q8_err *err);
 
-/** Paths of calibration pictures and tensors. */
+/** A path of a list, in two parts that begin in its text: neighbours share their folder. */
+typedef struct q8_listed_file {
+    uint32_t folder, name;
+} q8_listed_file;
+
+/** Paths of calibration pictures and tensors, in some 20 bytes each: there may be millions. */
 typedef struct q8_picture_list {
-    char **path;
+    q8_listed_file *file;
+    char *text;
     size_t n;
 } q8_picture_list;
+
+/** Room for any path that can be opened, and its end. */
+#define Q8_MAX_PATH 4096
 
 /** In which order, and whether twice. */
 typedef enum q8_list_order {
@@ -56,6 +66,8 @@ typedef enum q8_list_order {
  */
 q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, size_t n_sources,
                              q8_list_order order, q8_err *err);
+/** Writes the path of file `i`; cut off where it is too long to be opened. Returns `path`. */
+const char *q8_picture_list_path(const q8_picture_list *list, size_t i, char path[Q8_MAX_PATH]);
 /** Does the file hold a tensor rather than a picture? Its name tells, or else its first bytes. */
 bool q8_picture_list_is_tensor(const char *path);
 void q8_picture_list_close(q8_picture_list *list);

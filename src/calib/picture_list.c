@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -10,11 +11,9 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "calib/decode.h"
 #include "calib/npy.h"
-
-/** No larger list file is read. */
-#define Q8_MAX_LIST_FILE ((size_t)64 << 20)
 
 /** A file or folder, whatever name it was reached by. Both 0: unknown, since it cannot be found. */
 struct identity {
@@ -297,22 +296,54 @@ static void drop_duplicates(struct search *s)
     qsort(s->entry, s->n, sizeof(*s->entry), compare_orders);
 }
 
-/** Copies the paths into one block: the pointers, then the characters. */
+/** A path's folder, its slash included. */
+static size_t folder_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash + 1 - path) : 0;
+}
+
+/** Copies the paths; a folder is written once for all that follow each other in it. */
 static q8_code copy_paths(q8_picture_list *list, const struct search *s)
 {
-    size_t size = s->n * sizeof(*list->path);
+    size_t size = 0;
     for (size_t i = 0; i < s->n; i++)
-        size += strlen(s->entry[i].path) + 1;
-    list->path = malloc(size);
-    if (!list->path)
+        size += strlen(s->entry[i].path) + 2;
+    if (size > UINT32_MAX)
+        return q8_fail(s->err, Q8_EINVAL, NULL, NULL,
+                       "the list of pictures has more than 4 GiB of names: give fewer pictures, or "
+                       "parts of them and merge their statistics (--stats-out, --stats)");
+    list->file = malloc(s->n * sizeof(*list->file));
+    list->text = malloc(size);
+    if (!list->file || !list->text)
         return q8_fail_nomem(s->err);
-    char *text = (char *)(list->path + s->n);
+    const char *folder = NULL;
+    size_t shared = 0, used = 0;
     for (size_t i = 0; i < s->n; i++) {
-        list->path[i] = text;
-        text = stpcpy(text, s->entry[i].path) + 1;
+        const char *path = s->entry[i].path;
+        const size_t length = folder_length(path), name = strlen(path + length) + 1;
+        if (!folder || length != shared || memcmp(path, folder, length) != 0) {
+            folder = memcpy(list->text + used, path, length);
+            list->text[used + length] = 0;
+            used += length + 1;
+            shared = length;
+        }
+        memcpy(list->text + used, path + length, name);
+        list->file[i] = (q8_listed_file){(uint32_t)(folder - list->text), (uint32_t)used};
+        used += name;
     }
     list->n = s->n;
+    char *text = realloc(list->text, used); /* most of it was the repeated folders' */
+    if (text)
+        list->text = text;
     return Q8_OK;
+}
+
+const char *q8_picture_list_path(const q8_picture_list *list, size_t i, char path[Q8_MAX_PATH])
+{
+    snprintf(path, Q8_MAX_PATH, "%s%s", list->text + list->file[i].folder,
+             list->text + list->file[i].name);
+    return path;
 }
 
 q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, size_t n_sources,
@@ -330,6 +361,8 @@ q8_code q8_picture_list_open(q8_picture_list *list, const char *const *sources, 
             drop_duplicates(&s);
         code = copy_paths(list, &s);
     }
+    if (code != Q8_OK)
+        q8_picture_list_close(list);
     q8_arena_close(&s.arena);
     return code;
 }
@@ -338,6 +371,7 @@ void q8_picture_list_close(q8_picture_list *list)
 {
     if (!list)
         return;
-    free(list->path);
+    free(list->file);
+    free(list->text);
     memset(list, 0, sizeof(*list));
 }

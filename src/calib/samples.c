@@ -1,5 +1,6 @@
 #include "calib/samples.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,12 @@
 #include "calib/npy.h"
 #include "ops/rows.h"
 
-/** A picture's file, or a tensor and where it begins in its file. */
+/** A picture, or the how manieth tensor of its file. */
 struct item {
-    const char *path;
-    bool tensor;
-    size_t first; /**< element */
+    uint32_t file; /**< in the input's list */
+    uint32_t nth;  /**< PICTURE: no tensor */
 };
+#define PICTURE UINT32_MAX
 
 struct input {
     const q8_node *node;
@@ -31,7 +32,7 @@ struct q8_samples {
     q8_arena *arena;
     struct input *input;
     int n_inputs;
-    size_t count;
+    size_t count, max_pixels;
 };
 
 /** What opening needs. */
@@ -173,7 +174,7 @@ static q8_code add_item(struct opening *o, struct input *in, struct item item)
 }
 
 /** A file that cannot be read is one sample, to be complained about when its turn comes. */
-static q8_code add_tensors(struct opening *o, struct input *in, const char *path)
+static q8_code add_tensors(struct opening *o, struct input *in, uint32_t file, const char *path)
 {
     q8_npy npy;
     size_t n = 1;
@@ -182,9 +183,11 @@ static q8_code add_tensors(struct opening *o, struct input *in, const char *path
     if (q8_npy_open(&npy, path, &unreadable) == Q8_OK)
         code = count_tensors(in, &npy, &n, o->err);
     q8_npy_close(&npy);
-    const size_t size = q8_shape_count(&in->tensor->shape);
+    const q8_loc loc = {.file = path};
+    if (code == Q8_OK && n >= PICTURE)
+        code = q8_fail(o->err, Q8_EINVAL, &loc, NULL, "%zu samples are too many for one file", n);
     for (size_t i = 0; i < n && code == Q8_OK; i++)
-        code = add_item(o, in, (struct item){path, true, i * size});
+        code = add_item(o, in, (struct item){file, (uint32_t)i});
     return code;
 }
 
@@ -198,15 +201,17 @@ static q8_code fail_no_picture(const struct input *in, const char *path, q8_err 
                    in->tensor->name, q8_shape_text(&in->tensor->shape, text));
 }
 
-static q8_code add_file(struct opening *o, struct input *in, const char *path)
+static q8_code add_file(struct opening *o, struct input *in, uint32_t file)
 {
+    char room[Q8_MAX_PATH];
+    const char *path = q8_picture_list_path(&in->list, file, room);
     const q8_shape *shape = &in->tensor->shape;
     if (q8_picture_list_is_tensor(path))
-        return add_tensors(o, in, path);
+        return add_tensors(o, in, file, path);
     if (shape->rank != 3 || (shape->dim[0] != 1 && shape->dim[0] != 3))
         return fail_no_picture(in, path, o->err);
     in->n_pictures++;
-    return add_item(o, in, (struct item){path, false, 0});
+    return add_item(o, in, (struct item){file, PICTURE});
 }
 
 static q8_code list_files(struct opening *o, int input)
@@ -220,7 +225,7 @@ static q8_code list_files(struct opening *o, int input)
     if (code == Q8_OK) /* most files are one sample each */
         code = make_room(o, in, in->list.n + 1);
     for (size_t i = 0; code == Q8_OK && i < in->list.n; i++)
-        code = add_file(o, in, in->list.path[i]);
+        code = add_file(o, in, (uint32_t)i);
     return code;
 }
 
@@ -330,6 +335,7 @@ q8_code q8_samples_open(q8_samples **samples, const q8_graph *graph, const q8_ca
         q8_samples_close(samples);
         return q8_fail_nomem(err);
     }
+    s->max_pixels = opts->max_pixels ? opts->max_pixels : Q8_MAX_PIXELS;
     struct opening o = {.samples = s, .opts = opts, .env = env, .err = err};
     const q8_code code = open_all(&o, graph, transform);
     if (code != Q8_OK)
@@ -354,9 +360,10 @@ size_t q8_samples_count(const q8_samples *samples)
     return samples->count;
 }
 
-const char *q8_samples_path(const q8_samples *samples, size_t index)
+const char *q8_samples_path(const q8_samples *samples, size_t index, char path[Q8_MAX_PATH])
 {
-    return samples->input[0].item[index].path;
+    const struct input *in = &samples->input[0];
+    return q8_picture_list_path(&in->list, in->item[index].file, path);
 }
 
 int q8_samples_inputs(const q8_samples *samples)
@@ -375,35 +382,51 @@ uint64_t q8_samples_id(const q8_samples *samples)
     uint64_t hash = 0;
     for (int k = 0; k < samples->n_inputs; k++)
         for (size_t i = 0; i < samples->count; i++) {
-            const struct item *item = &samples->input[k].item[i];
+            const struct input *in = &samples->input[k];
+            char room[Q8_MAX_PATH];
+            const char *path = q8_picture_list_path(&in->list, in->item[i].file, room);
             struct stat st;
-            const bool found = stat(item->path, &st) == 0;
-            hash = q8_hash_text(hash, item->path);
+            const bool found = stat(path, &st) == 0;
+            hash = q8_hash_text(hash, path);
             hash = q8_hash_uint(hash, found ? (uint64_t)st.st_size : UINT64_MAX);
-            hash = q8_hash_uint(hash, item->first);
+            hash = q8_hash_uint(hash, in->item[i].nth);
         }
     return hash;
 }
 
-static q8_code read_tensor(const struct input *in, const struct item *item, float *out, q8_err *err)
+/* Pictures are finite; a tensor with a NaN would make everything behind it one. */
+static q8_code check_finite(const char *path, size_t first, const float *x, size_t n, q8_err *err)
+{
+    const q8_loc loc = {.file = path};
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return q8_fail(err, Q8_EFORMAT, &loc, NULL, "element %zu is %s", first + i,
+                           isnan(x[i]) ? "not a number" : "infinite");
+    return Q8_OK;
+}
+
+static q8_code read_tensor(const struct input *in, const char *path, size_t nth, float *out,
+                           q8_err *err)
 {
     q8_npy npy;
-    q8_code code = q8_npy_open(&npy, item->path, err);
+    q8_code code = q8_npy_open(&npy, path, err);
     const size_t n = q8_shape_count(&in->tensor->shape);
-    const q8_loc loc = {.file = item->path};
-    if (code == Q8_OK && (npy.count < n || item->first > npy.count - n))
+    const q8_loc loc = {.file = path};
+    if (code == Q8_OK && nth >= npy.count / n)
         code = q8_fail(err, Q8_EIO, &loc, NULL, "the file has changed");
     if (code == Q8_OK)
-        code = q8_npy_read(&npy, item->first, n, out, err);
+        code = q8_npy_read(&npy, nth * n, n, out, err);
+    if (code == Q8_OK)
+        code = check_finite(path, nth * n, out, n, err);
     q8_npy_close(&npy);
     return code;
 }
 
-static q8_code read_picture(const struct input *in, const struct item *item, float *out,
+static q8_code read_picture(const struct input *in, const char *path, size_t max_pixels, float *out,
                             q8_err *err)
 {
     q8_picture picture = {0};
-    q8_code code = q8_picture_read(&picture, item->path, err);
+    q8_code code = q8_picture_read_within(&picture, path, max_pixels, err);
     if (code == Q8_OK)
         code = q8_prep_picture(&in->prep, &picture, out, err);
     q8_picture_free(&picture);
@@ -413,8 +436,11 @@ static q8_code read_picture(const struct input *in, const struct item *item, flo
 q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out, q8_err *err)
 {
     const struct input *in = &samples->input[input];
-    const struct item *item = &in->item[index];
-    return item->tensor ? read_tensor(in, item, out, err) : read_picture(in, item, out, err);
+    const struct item item = in->item[index];
+    char room[Q8_MAX_PATH];
+    const char *path = q8_picture_list_path(&in->list, item.file, room);
+    return item.nth == PICTURE ? read_picture(in, path, samples->max_pixels, out, err)
+                               : read_tensor(in, path, item.nth, out, err);
 }
 
 bool q8_sample_unreadable(q8_code code)

@@ -31,8 +31,8 @@ bool q8_samples_choose_others(q8_samples *samples, size_t limit, size_t used);
 void q8_samples_thin_out(q8_samples *samples, size_t limit);
 
 size_t q8_samples_count(const q8_samples *samples);
-/** The file of a sample, of the first input. */
-const char *q8_samples_path(const q8_samples *samples, size_t index);
+/** Writes the file of a sample, of the first input. Returns `path`. */
+const char *q8_samples_path(const q8_samples *samples, size_t index, char path[Q8_MAX_PATH]);
 int q8_samples_inputs(const q8_samples *samples);
 
 /**

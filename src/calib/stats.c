@@ -321,6 +321,14 @@ q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err)
     return Q8_OK;
 }
 
+size_t q8_stats_size(int channels)
+{
+    const q8_stats *s = NULL;
+    return sizeof(*s) + (size_t)channels * (sizeof(*s->channel_min) + sizeof(*s->channel_max) +
+                                            sizeof(*s->channel_absmax) + sizeof(*s->channel_sum) +
+                                            sizeof(*s->channel_bins));
+}
+
 void q8_stats_free(q8_stats *stats)
 {
     free(stats->channel_min);

@@ -45,6 +45,8 @@ typedef struct q8_stats {
 /** After a failure q8_stats_free() is still to be called. */
 q8_code q8_stats_init(q8_stats *stats, int channels, q8_err *err);
 void q8_stats_free(q8_stats *stats);
+/** Bytes that statistics of a tensor with so many channels take. */
+size_t q8_stats_size(int channels);
 /** A new one like `from`, as q8_stats_init(). */
 q8_code q8_stats_copy(q8_stats *stats, const q8_stats *from, q8_err *err);
 /** Adds what a view holds (its `batch` pictures; blocks' padding channels left out). */

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/pack.h"
 #include "calib/packed.h"
 #include "ops/rows.h"
@@ -20,7 +21,6 @@ enum {
 };
 
 /* More than any network's: a channel takes some hundred bytes. */
-#define MAX_STATS_FILE ((size_t)1 << 31)
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
@@ -332,7 +332,7 @@ q8_code q8_stats_load(q8_calibration *cal, q8_origin *origin, q8_stats_progress 
     q8_bytes bytes = {0};
     memset(cal, 0, sizeof(*cal));
     memset(origin, 0, sizeof(*origin));
-    q8_code code = q8_file_read(&bytes, path, MAX_STATS_FILE, err);
+    q8_code code = q8_file_read(&bytes, path, Q8_MAX_STATS_FILE, err);
     if (!code)
         code = q8_stats_unpack(cal, origin, progress, path, bytes.data, bytes.size, subject, err);
     q8_bytes_free(&bytes);

@@ -10,6 +10,7 @@
  * non-empty bins only, which is exact for data that take few values, such as pixels.
  */
 #include <float.h>
+#include <math.h>
 
 #include "base/simd.h"
 #include "calib/log.h"
@@ -20,6 +21,9 @@ enum { MAX_LEVELS = 255 };
 /* Divergences closer than this count as equal. */
 #define TIE 1e-9
 
+/* More than a divergence's own rounding errors. */
+#define ROUNDING 1e-11
+
 /* Sums over the bins before bin i, so that any stretch of bins costs two look-ups. */
 struct sums {
     double unit;                     /* probability of one value */
@@ -27,6 +31,7 @@ struct sums {
     double values[Q8_HIST_BINS + 1]; /* exact: integers */
     double filled[Q8_HIST_BINS + 1]; /* bins that are not empty */
     double own[Q8_HIST_BINS + 1];    /* p log p of those, smoothed */
+    double share[MAX_LEVELS + 1];    /* share[i] = i / levels */
 };
 
 /* Bins `first` to `end` of one of the sums. */
@@ -45,8 +50,10 @@ static bool is_filled(const struct sums *s, int i)
     return s->filled[i + 1] > s->filled[i];
 }
 
-static void add_up(struct sums *s, const q8_hist *hist, int n)
+static void add_up(struct sums *s, const q8_hist *hist, int n, int levels)
 {
+    for (int i = 0; i <= levels; i++)
+        s->share[i] = (double)i / levels;
     s->values[0] = s->filled[0] = s->own[0] = 0;
     for (int i = 0; i < n; i++) {
         s->values[i + 1] = s->values[i] + (double)hist->bin[i];
@@ -90,12 +97,12 @@ static struct level level_between(const struct sums *s, struct edge from, struct
     double values = stretch(s->values, l.first, l.end);
     double filled = stretch(s->filled, l.first, l.end);
     if (from.part > 0) {
-        l.before = (double)(levels - from.part) / levels;
+        l.before = s->share[levels - from.part];
         values += l.before * stretch(s->values, l.first - 1, l.first);
         filled += l.before * stretch(s->filled, l.first - 1, l.first);
     }
     if (to.part > 0) {
-        const double after = (double)to.part / levels;
+        const double after = s->share[to.part];
         values += after * stretch(s->values, l.end, l.end + 1);
         filled += after * stretch(s->filled, l.end, l.end + 1);
     }
@@ -103,10 +110,14 @@ static struct level level_between(const struct sums *s, struct edge from, struct
     return l;
 }
 
+/* Levels between two looks at whether a candidate can still win. */
+enum { LOOK = 16 };
+
 /* Terms weight * log(of), gathered so that the logarithms are one loop. */
 struct terms {
     int n;
-    double weight[2 * MAX_LEVELS], of[2 * MAX_LEVELS];
+    double weight[2 * LOOK], of[2 * LOOK];
+    double sum; /* of those that were gathered before */
 };
 
 static void add_term(struct terms *t, double weight, double of)
@@ -123,18 +134,33 @@ static void take_logs(double *x, int n)
         x[i] = q8_log(x[i]);
 }
 
-static double sum_terms(struct terms *t)
+static void sum_terms(struct terms *t)
 {
-    double sum = 0;
     take_logs(t->of, t->n);
     for (int i = 0; i < t->n; i++)
-        sum += t->weight[i] * t->of[i];
-    return sum;
+        t->sum += t->weight[i] * t->of[i];
+    t->n = 0;
+}
+
+/* What bins from edge `from` on add at least to the divergence: as much as if all were one bin
+ * (log-sum inequality). @param q_before of the level that ends at the edge */
+static double least_rest(const struct sums *s, int clip, struct edge from, double q_before)
+{
+    const int first = from.whole, last = clip - 1;
+    const double before = from.part > 0 ? s->share[from.part] : 0; /* of the bin that is shared */
+    const double bins = stretch(s->filled, first, clip) + !is_filled(s, last);
+    const double values =
+        stretch(s->values, first, clip) - before * stretch(s->values, first, first + 1);
+    const double p = 1 - s->values[first] * s->unit + bins * s->smooth;
+    const double q =
+        values * s->unit + (is_filled(s, first) ? before * q_before : 0) + bins * s->smooth;
+    return p > 0 && q > 0 ? p * (q8_log(p) - q8_log(q)) : 0;
 }
 
 /* KL(P || Q): P is the first `clip` bins with what lies above in the last of them, Q is P's own
- * bins after quantising. Empty bins are equal in both and contribute nothing. */
-static double divergence(const struct sums *s, int clip, int levels)
+ * bins after quantising. Empty bins are equal in both and contribute nothing. Where it is above
+ * `most` anything above that may be returned. */
+static double divergence(const struct sums *s, int clip, int levels, double most)
 {
     const int last = clip - 1;
     struct terms cross = {.n = 0}; /* p log q */
@@ -154,21 +180,39 @@ static double divergence(const struct sums *s, int clip, int levels)
         }
         q_before = l.q;
         from = to;
+        if (j % LOOK < LOOK - 1 || j >= levels - 2)
+            continue;
+        sum_terms(&cross);
+        const double least = s->own[from.whole] - cross.sum + least_rest(s, clip, from, q_before);
+        if (least > most + ROUNDING)
+            return least;
     }
+    sum_terms(&cross);
     const double p = 1 - s->values[last] * s->unit + s->smooth;
     const double q = (is_filled(s, last) ? q_before : 0) + s->smooth;
-    return s->own[last] - sum_terms(&cross) + p * (q8_log(p) - q8_log(q));
+    return s->own[last] - cross.sum + p * (q8_log(p) - q8_log(q));
+}
+
+/* The least divergence of some candidates, and so no less than that of all. */
+static double least_of_some(const struct sums *s, int n, int levels)
+{
+    enum { STEP = 16 };
+    double least = DBL_MAX;
+    for (int clip = n; clip >= levels; clip -= STEP)
+        least = fmin(least, divergence(s, clip, levels, least));
+    return least;
 }
 
 double q8_clip_kl(const q8_span *span, int levels)
 {
     struct sums s;
     const int n = span->n;
-    add_up(&s, span->hist, n);
+    add_up(&s, span->hist, n, levels);
     int best = n;
     double least = DBL_MAX;
+    const double most = least_of_some(&s, n, levels) + TIE;
     for (int clip = levels; clip <= n; clip++) {
-        const double d = divergence(&s, clip, levels);
+        const double d = divergence(&s, clip, levels, most);
         if (d <= least + TIE)
             best = clip;
         if (d < least)

@@ -47,8 +47,7 @@ typedef struct q8_windows_of {
 
 /**
  * Runs some of the pictures through the network, each member of a team the same ones, and takes
- * windows. Pictures that cannot be read have been complained about when they were calibrated on;
- * without any that can there are no windows.
+ * windows. Without any picture that can be read, or memory for it all, there are no windows.
  * @param windows to be freed by q8_windows_free(), also after a failure
  */
 q8_code q8_windows_sample(q8_windows *windows, const q8_windows_of *what, const q8_env *env,

@@ -1,6 +1,7 @@
 /* The pass over some pictures that takes windows. */
 #include <stdlib.h>
 
+#include "base/memory.h"
 #include "calib/loop.h"
 #include "calib/windows.h"
 
@@ -38,7 +39,17 @@ static q8_code open_job(struct job *job, const q8_windows_of *what, const q8_env
     if (code)
         return code;
     q8_samples_thin_out(job->samples, Q8_WINDOWS_PICTURES);
-    job->n_workers = q8_loop_workers(job->samples, env);
+    const q8_exec_opts exec = {
+        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = what->wanted};
+    code = q8_exec_open(&job->exec, what->graph, &exec, err);
+    if (code)
+        return code;
+    const size_t shared = q8_exec_weight_bytes(what->graph) + Q8_WINDOWS_MEMORY;
+    job->n_workers =
+        q8_memory_threads(env, shared, q8_exec_run_bytes(job->exec) + Q8_MEMORY_PICTURE,
+                          q8_loop_workers(job->samples, env));
+    if (job->n_workers == 0)
+        return Q8_OK;
     job->worker = calloc((size_t)job->n_workers, sizeof(*job->worker));
     job->user = calloc((size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
@@ -49,9 +60,7 @@ static q8_code open_job(struct job *job, const q8_windows_of *what, const q8_env
         job->worker[i].capture = job->capture;
         job->user[i] = &job->worker[i];
     }
-    const q8_exec_opts exec = {
-        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = what->wanted};
-    return code ? code : q8_exec_open(&job->exec, what->graph, &exec, err);
+    return code;
 }
 
 static void close_job(struct job *job)
@@ -72,22 +81,24 @@ q8_code q8_windows_sample(q8_windows *windows, const q8_windows_of *what, const 
     size_t used, skipped;
     *windows = (q8_windows){0};
     alone.team = NULL;
-    alone.warn = NULL;
     q8_code code = open_job(&job, what, &alone, err);
     const q8_loop loop = {
         .samples = job.samples,
         .exec = job.exec,
         .stage = "sample",
+        .strict = what->opts->strict,
         .worker = job.user,
         .n_workers = job.n_workers,
         .begin = begin,
         .observe = observe,
     };
-    if (!code) {
+    if (!code && job.n_workers == 0) {
+        q8_note(env, NULL, NULL, "choices are estimated from statistics, for want of memory");
+    } else if (!code) {
         code = q8_loop_run(&loop, &alone, &used, &skipped, &why);
         if (!code)
             q8_windows_take(job.capture, windows);
-        else if (q8_sample_unreadable(code))
+        else if (q8_sample_unreadable(code) && !what->opts->strict)
             code = Q8_OK;
         else
             *err = why;

@@ -53,10 +53,15 @@ void q8_exec_close(q8_exec **exec);
 int q8_exec_batch(const q8_exec *exec);
 /** Bytes of activations one run holds. */
 size_t q8_exec_slab_bytes(const q8_exec *exec);
+/** Bytes one run takes: these, and what kernels work with. */
+size_t q8_exec_run_bytes(const q8_exec *exec);
 /** Name of the backend that runs node `index`: "opencl", "bf16", "onednn", "plain", or "" if it
- * does not run: not needed, an Input, or an identity, whose output is its input under another name.
- */
+ * does not run: not needed, an Input, an identity, whose output is its input under another name, or
+ * a Concat whose inputs are made in their places in its output. */
 const char *q8_exec_node_backend(const q8_exec *exec, int index);
+
+/** About as many bytes as plans for this graph take for weights in the kernels' own forms. */
+size_t q8_exec_weight_bytes(const q8_graph *graph);
 
 q8_code q8_run_open(q8_run **run, const q8_exec *exec, q8_err *err);
 void q8_run_close(q8_run **run);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pages.h"
 #include "exec/blocked.h"
 #include "exec/layout.h"
 #include "ops/rows.h"
@@ -171,7 +172,7 @@ static q8_code add_constant(const q8_dnnl_job *job, struct kernel *k, const q8_d
     const bool as_is = q8_dnnl_is(md, &c->tensor);
     if (!as_is) {
         const size_t size = (dnnl_memory_desc_get_size(md) + ALIGN - 1) / ALIGN * ALIGN;
-        data = to->own = aligned_alloc(ALIGN, size);
+        data = to->own = q8_large_pages(aligned_alloc(ALIGN, size), size);
         if (!data)
             return q8_fail_nomem(job->err);
     }
@@ -265,7 +266,6 @@ static q8_dnnl_compile_fn find_compile(const q8_node *node)
         {&q8_op_softmax, q8_dnnl_compile_softmax},
         {&q8_op_shufflechannel, q8_dnnl_compile_shuffle},
         {&q8_op_absval, q8_dnnl_compile_unary},
-        {&q8_op_bnll, q8_dnnl_compile_unary},
         {&q8_op_elu, q8_dnnl_compile_unary},
         {&q8_op_exp, q8_dnnl_compile_unary},
         {&q8_op_log, q8_dnnl_compile_unary},

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "exec/layout.h"
+#include "ops/conv.h"
 #include "ops/rows.h"
+#include "ops/simple.h"
 
 enum { N_PLACES = Q8_N_BLOCKS + 1 };
 
@@ -263,6 +265,63 @@ static q8_code plan_alias(struct planner *p, const q8_node *node, const struct e
     return Q8_OK;
 }
 
+/* --- concatenations in place ------------------------------------------------------------------ */
+
+/* Does the concatenation put its inputs, as they lie in memory, one behind the other? */
+static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, const struct edges *e)
+{
+    const q8_concat_attr *a = node->attr;
+    if (p->exec->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank) ||
+        e->in_block[0] == Q8_ON_GPU)
+        return false;
+    for (int i = 0; i < node->n_in; i++) {
+        if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST)
+            return false;
+        const int block = q8_layout_block(&e->in[i], e->in_block[i]);
+        const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
+        if (e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN)
+            return false;
+    }
+    return true;
+}
+
+/* The part a tensor was made in, if it may become a piece of a larger one. */
+static q8_slab_part *free_part(const struct planner *p, int tensor)
+{
+    const struct place *place = &p->place[tensor];
+    q8_slab_part *part = &p->exec->part[place->part[place_index(place->block)]];
+    return part->whole ? NULL : part;
+}
+
+/* Makes the inputs pieces of the output's memory, so that nothing needs to be copied. */
+static q8_code plan_concat(struct planner *p, const q8_node *node, const struct edges *e,
+                           bool *planned)
+{
+    int whole;
+    size_t at = 0;
+    *planned = false;
+    if (node->op != &q8_op_concat || !inputs_lie_in_a_row(p, node, e))
+        return Q8_OK;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!free_part(p, node->in[i]))
+            return Q8_OK;
+        for (int k = 0; k < i; k++)
+            if (free_part(p, node->in[i]) == free_part(p, node->in[k]))
+                return Q8_OK;
+    }
+    q8_code code = add_part(p, node->out[0], e->in_block[0], p->exec->n_steps - 1, &whole);
+    for (int i = 0; i < node->n_in && !code; i++) {
+        q8_slab_part *piece = free_part(p, node->in[i]);
+        piece->whole = whole + 1;
+        piece->at = at;
+        at += piece->bytes;
+    }
+    if (!code)
+        set_made(p, node->out[0], e->in_block[0], whole);
+    *planned = true;
+    return code;
+}
+
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
                        const int *in_block, q8_kernel **kernel, const char **backend, q8_err *err)
 {
@@ -367,9 +426,16 @@ static q8_code plan_node(struct planner *p, int index)
 {
     const q8_node *node = p->graph->node[index];
     struct edges e;
+    bool planned = false;
     q8_code code = get_edges(p, node, &e);
-    if (!code)
-        code = passes_through(node, &e) ? plan_alias(p, node, &e) : plan_kernel(p, index, &e);
+    if (!code && passes_through(node, &e)) {
+        code = plan_alias(p, node, &e);
+        planned = true;
+    }
+    if (!code && !planned)
+        code = plan_concat(p, node, &e, &planned);
+    if (!code && !planned)
+        code = plan_kernel(p, index, &e);
     free_edges(&e);
     return code ? code : plan_sights(p, node);
 }
@@ -381,24 +447,6 @@ static q8_code check_wanted_made(const struct planner *p)
             return q8_fail(p->err, Q8_EINVAL, NULL, NULL, "no node makes the wanted tensor '%s'",
                            p->graph->tensor[t].name);
     return Q8_OK;
-}
-
-/* Of the parts in the one memory or in the other. */
-static q8_code place_parts(q8_exec *exec, bool on_gpu, size_t *total, q8_err *err)
-{
-    int n = 0;
-    q8_slab_part *some = malloc(((size_t)exec->n_parts + 1) * sizeof(*some));
-    if (!some)
-        return q8_fail_nomem(err);
-    for (int i = 0; i < exec->n_parts; i++)
-        if (exec->part[i].on_gpu == on_gpu)
-            some[n++] = exec->part[i];
-    const q8_code code = q8_slab_place(some, n, total, err);
-    for (int i = exec->n_parts - 1; i >= 0 && !code; i--)
-        if (exec->part[i].on_gpu == on_gpu)
-            exec->part[i].offset = some[--n].offset;
-    free(some);
-    return code;
 }
 
 static q8_code plan_graph(struct planner *p)
@@ -419,9 +467,10 @@ static q8_code plan_graph(struct planner *p)
     if (!code)
         code = check_wanted_made(p);
     if (!code)
-        code = place_parts(p->exec, false, &p->exec->slab_bytes, p->err);
+        code = q8_slab_place(p->exec->part, p->exec->n_parts, false, &p->exec->slab_bytes, p->err);
     if (!code)
-        code = place_parts(p->exec, true, &p->exec->gpu_slab_bytes, p->err);
+        code =
+            q8_slab_place(p->exec->part, p->exec->n_parts, true, &p->exec->gpu_slab_bytes, p->err);
     return code;
 }
 
@@ -480,6 +529,29 @@ int q8_exec_batch(const q8_exec *exec)
 size_t q8_exec_slab_bytes(const q8_exec *exec)
 {
     return exec->slab_bytes;
+}
+
+/* winograd's weights are 6x6 in place of 3x3. */
+static size_t forms_of(const q8_node *node)
+{
+    const q8_conv_attr *a = node->op == &q8_op_convolution ? node->attr : NULL;
+    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
+                          a->stride_h == 1 && !node->exact;
+    return winograd ? 4 : 1;
+}
+
+size_t q8_exec_weight_bytes(const q8_graph *graph)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < graph->n_nodes; i++)
+        for (int k = 0; k < graph->node[i]->op->n_weights; k++)
+            bytes += graph->node[i]->weight[k].count * sizeof(float) * forms_of(graph->node[i]);
+    return bytes;
+}
+
+size_t q8_exec_run_bytes(const q8_exec *exec)
+{
+    return exec->slab_bytes + exec->scratch_bytes + Q8_SLAB_ALIGN;
 }
 
 const char *q8_exec_node_backend(const q8_exec *exec, int index)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pages.h"
 #include "exec/layout.h"
 #include "exec/plan.h"
 
@@ -88,7 +89,7 @@ q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
      */
     if (__builtin_add_overflow(exec->slab_bytes, exec->scratch_bytes, &bytes) ||
         __builtin_add_overflow(bytes, (size_t)Q8_SLAB_ALIGN, &bytes) ||
-        !(run->memory = calloc(1, bytes))) {
+        !(run->memory = q8_large_pages(calloc(1, bytes), bytes))) {
         code = q8_fail(err, Q8_ENOMEM, NULL, NULL,
                        "out of memory: a batch of %d pictures needs %zu MiB; a smaller one may do",
                        exec->batch, (exec->slab_bytes >> 20) + 1);

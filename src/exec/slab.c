@@ -57,7 +57,28 @@ static void insert_by_offset(const q8_slab_part *part, int *placed, int n, int i
     placed[at] = index;
 }
 
-q8_code q8_slab_place(q8_slab_part *part, int n, size_t *total, q8_err *err)
+/* Wholes stand behind their pieces, so one pass also does pieces of pieces. */
+static void extend_wholes(q8_slab_part *part, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (!part[i].whole)
+            continue;
+        q8_slab_part *whole = &part[part[i].whole - 1];
+        if (part[i].first < whole->first)
+            whole->first = part[i].first;
+        if (part[i].last > whole->last)
+            whole->last = part[i].last;
+    }
+}
+
+static void place_pieces(q8_slab_part *part, int n)
+{
+    for (int i = n - 1; i >= 0; i--)
+        if (part[i].whole)
+            part[i].offset = part[part[i].whole - 1].offset + part[i].at;
+}
+
+q8_code q8_slab_place(q8_slab_part *part, int n, bool on_gpu, size_t *total, q8_err *err)
 {
     *total = 0;
     size_t sum = 0;
@@ -73,16 +94,20 @@ q8_code q8_slab_place(q8_slab_part *part, int n, size_t *total, q8_err *err)
         code = q8_fail_nomem(err);
         goto fail;
     }
+    extend_wholes(part, n);
+    int own = 0;
     for (int i = 0; i < n; i++)
-        order[i] = (struct entry){part[i].bytes, i};
-    qsort(order, (size_t)n, sizeof(*order), larger_first);
-    for (int i = 0; i < n; i++) {
+        if (!part[i].whole && part[i].on_gpu == on_gpu)
+            order[own++] = (struct entry){part[i].bytes, i};
+    qsort(order, (size_t)own, sizeof(*order), larger_first);
+    for (int i = 0; i < own; i++) {
         q8_slab_part *p = &part[order[i].index];
         p->offset = best_gap(part, placed, i, p);
         insert_by_offset(part, placed, i, order[i].index);
         if (p->offset + align_up(p->bytes) > *total)
             *total = p->offset + align_up(p->bytes);
     }
+    place_pieces(part, n);
 fail:
     free(order);
     free(placed);

@@ -9,11 +9,9 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/limits.h"
 
 enum { Q8_MAX_RANK = 4, Q8_MAX_WEIGHTS = 4 };
-
-/** No tensor and no weight is larger than this many elements; checked where a shape is made. */
-#define Q8_MAX_ELEMENTS ((size_t)1 << 30)
 
 /** One picture's tensor, outermost dimension first and without the batch: {c,h,w}, {h,w}, {w}. */
 typedef struct q8_shape {

@@ -152,21 +152,6 @@ static q8_code read_scales(struct bin *bin, const q8_node *node, const char *wha
     return code ? code : check_scales(bin, node, what, *values, n, zero_is_fine);
 }
 
-/* The float weights of an int8 layer, for running it in float too. */
-static q8_code dequantise(const struct bin *bin, q8_node *node, const q8_quant *quant, size_t count)
-{
-    const size_t each = count / quant->n_weight_scales;
-    float *v = q8_arena_array(bin->arena, count, sizeof(*v));
-    if (!v)
-        return q8_fail_nomem(bin->err);
-    for (size_t i = 0; i < count; i++) {
-        const float scale = quant->weight_scales[i / each];
-        v[i] = scale == 0 ? 0 : (float)quant->weight[i] / scale;
-    }
-    node->weight[0] = (q8_weight){v, count};
-    return Q8_OK;
-}
-
 /* What ncnn does when it finds float weights in a layer that has scales. */
 static q8_code quantise(const struct bin *bin, const q8_node *node, q8_quant *quant)
 {
@@ -206,9 +191,8 @@ static q8_code read_quant(struct bin *bin, const q8_graph *graph, q8_node *node,
             return code;
         quant->top_scale = *top;
     }
-    code = weight ? dequantise(bin, node, quant, count) : quantise(bin, node, quant);
     node->quant = quant;
-    return code;
+    return weight ? Q8_OK : quantise(bin, node, quant);
 }
 
 static q8_code read_node(struct bin *bin, const q8_graph *graph, q8_node *node)

@@ -84,14 +84,23 @@ static q8_code check_temps(const q8_replace *files, const q8_graph *graph, bool 
     return code;
 }
 
-static q8_code add_beside(q8_replace *files, const q8_beside *beside, size_t index, q8_err *err)
+static q8_code add_beside(q8_replace *files, const q8_beside *beside, const q8_write_result *size,
+                          size_t index, q8_err *err)
 {
-    const q8_code code = q8_replace_add(files, beside->path, beside->data, beside->size, err);
-    return code ? code : q8_replace_check(files, index, beside->data, beside->size, err);
+    q8_buf bytes = {0};
+    q8_code code = beside->make(beside->user, size, &bytes, err);
+    if (!code && bytes.failed)
+        code = q8_fail_nomem(err);
+    if (!code)
+        code = q8_replace_add(files, beside->path, bytes.data, bytes.size, err);
+    if (!code)
+        code = q8_replace_check(files, index, bytes.data, bytes.size, err);
+    q8_buf_free(&bytes);
+    return code;
 }
 
 q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const q8_output *output,
-                      const q8_beside *beside, q8_write_result *result, q8_err *err)
+                      const q8_beside *beside, int n_beside, q8_write_result *result, q8_err *err)
 {
     const bool fp16 = precision == Q8_FP16;
     q8_replace *files = NULL;
@@ -103,8 +112,10 @@ q8_code q8_ncnn_write(q8_graph *graph, q8_precision precision, const q8_output *
         code = write_temps(files, graph, fp16, output, &size, err);
     if (!code)
         code = check_temps(files, graph, fp16, output, &size, err);
-    if (!code && beside)
-        code = add_beside(files, beside, output->table ? 3 : 2, err);
+    size_t at = output->table ? 3 : 2;
+    for (int i = 0; i < n_beside && !code; i++)
+        if (beside[i].path)
+            code = add_beside(files, &beside[i], &size, at++, err);
     if (!code)
         code = q8_replace_commit(files, err);
     q8_replace_close(&files);

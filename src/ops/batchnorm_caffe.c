@@ -1,5 +1,6 @@
 #include "ops/batchnorm_caffe.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "ops/affine.h"
@@ -70,6 +71,12 @@ static q8_code read_statistics(q8_caffe_import *im, q8_node *node)
     for (int c = 0; c < channels; c++) {
         mean[c] *= scale;
         variance[c] *= scale;
+        if (!isfinite(mean[c]) || !isfinite(variance[c]))
+            return q8_im_fail(
+                im, Q8_EMODEL, NULL, NULL,
+                "mean and variance of channel %d, divided by the scale factor %g (its "
+                "third blob), are %g and %g",
+                c, (double)*factor, (double)mean[c], (double)variance[c]);
     }
     q8_im_set_weight(node, Q8_BN_MEAN, mean, (size_t)channels);
     q8_im_set_weight(node, Q8_BN_VARIANCE, variance, (size_t)channels);

@@ -4,9 +4,6 @@
 
 #include "ops/op.h"
 
-/** Sizes, paddings and counts in attributes above this are refused, so that sums stay in an int. */
-enum { Q8_MAX_EXTENT = 1 << 24 };
-
 /** An attribute axis (negative: from the end) as an index into `shape`, or an error. */
 q8_code q8_node_axis(const q8_node *node, const q8_shape *shape, int axis, int *index, q8_err *err);
 

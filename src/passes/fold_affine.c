@@ -1,6 +1,8 @@
 /* Folds y[c] = a[c] * x[c] + b[c] into the linear layer before or after it. */
 #include "passes/passes.h"
 
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "ops/affine.h"
@@ -50,6 +52,31 @@ static bool any_nonzero(const float *v, int n)
     return false;
 }
 
+/* A product of large factors is no float any more: such layers stay as they are, since what they
+ * compute one after the other may be finite. */
+static bool is_float(double x)
+{
+    return fabs(x) <= (double)FLT_MAX;
+}
+
+static double bias_of(const q8_node *node, int o)
+{
+    return node->weight[1].count ? (double)node->weight[1].data[o] : 0;
+}
+
+static bool fits_producer(const q8_node *node, const q8_linear *linear, const struct affine *affine)
+{
+    const size_t row = (size_t)linear->inputs * (size_t)linear->kernel;
+    for (int o = 0; o < linear->groups * linear->outputs; o++) {
+        for (size_t i = 0; i < row; i++)
+            if (!is_float((double)node->weight[0].data[(size_t)o * row + i] * affine->a[o]))
+                return false;
+        if (!is_float(bias_of(node, o) * affine->a[o] + affine->b[o]))
+            return false;
+    }
+    return true;
+}
+
 /* weight[o] *= a[o]; bias[o] = a[o] * bias[o] + b[o] */
 static q8_code fold_into_producer(q8_graph *graph, q8_node *node, const q8_linear *linear,
                                   const struct affine *affine, q8_err *err)
@@ -69,6 +96,24 @@ static q8_code fold_into_producer(q8_graph *graph, q8_node *node, const q8_linea
             bias[o] = (float)((double)bias[o] * affine->a[o] + affine->b[o]);
     }
     return Q8_OK;
+}
+
+static bool fits_reader(const q8_node *node, const q8_linear *linear, const struct affine *affine)
+{
+    const float *w = node->weight[0].data;
+    for (int o = 0; o < linear->groups * linear->outputs; o++) {
+        const int first_input = o / linear->outputs * linear->inputs;
+        double bias = bias_of(node, o);
+        for (int i = 0; i < linear->inputs; i++)
+            for (int k = 0; k < linear->kernel; k++, w++) {
+                bias += (double)*w * affine->b[first_input + i];
+                if (!is_float((double)*w * affine->a[first_input + i]))
+                    return false;
+            }
+        if (!is_float(bias))
+            return false;
+    }
+    return true;
 }
 
 /* bias[o] += sum of weight[o][i][k] * b[i]; weight[o][i][k] *= a[i] */
@@ -105,7 +150,7 @@ static q8_code try_producer(q8_graph *graph, q8_node *affine_node, const struct 
     q8_node *node = graph->node[uses->producer[tensor]];
     q8_linear linear;
     if (!node->op || !get_linear(graph, node, &linear) || has_activation(node) ||
-        linear.groups * linear.outputs != affine->channels)
+        linear.groups * linear.outputs != affine->channels || !fits_producer(node, &linear, affine))
         return Q8_OK;
     q8_code code = fold_into_producer(graph, node, &linear, affine, err);
     if (code)
@@ -127,7 +172,8 @@ static q8_code try_reader(q8_graph *graph, q8_node *affine_node, const struct af
     q8_linear linear;
     if (!node->op || !get_linear(graph, node, &linear) || !node->op->set_bias ||
         linear.groups * linear.inputs != affine->channels ||
-        (linear.pads && (linear.pad_value != 0 || any_nonzero(affine->b, affine->channels))))
+        (linear.pads && (linear.pad_value != 0 || any_nonzero(affine->b, affine->channels))) ||
+        !fits_reader(node, &linear, affine))
         return Q8_OK;
     q8_code code = fold_into_reader(graph, node, &linear, affine, err);
     if (code)
@@ -136,6 +182,21 @@ static q8_code try_reader(q8_graph *graph, q8_node *affine_node, const struct af
     uses->reader[node->in[0]] = uses->reader[tensor];
     affine_node->op = NULL;
     return Q8_OK;
+}
+
+/* `affine` becomes both one after the other. False: a factor would be no float, and `affine` is of
+ * no use any more. */
+static bool merge_affine(const struct affine *affine, const struct affine *before)
+{
+    for (int c = 0; c < affine->channels; c++) {
+        const double a = (double)affine->a[c] * before->a[c];
+        const double b = (double)affine->a[c] * before->b[c] + affine->b[c];
+        if (!is_float(a) || !is_float(b))
+            return false;
+        affine->a[c] = (float)a;
+        affine->b[c] = (float)b;
+    }
+    return true;
 }
 
 /* An affine layer behind another becomes one Scale. */
@@ -149,13 +210,11 @@ static q8_code try_merge(q8_graph *graph, q8_node *second, const struct affine *
         uses->readers[tensor] != 1 || !get_affine(graph, first, &before) ||
         before.channels != affine->channels)
         return Q8_OK;
+    if (!merge_affine(affine, &before))
+        return Q8_OK;
     q8_scale_attr *attr = q8_arena_alloc(graph->arena, sizeof(*attr));
     if (!attr)
         return q8_fail_nomem(err);
-    for (int c = 0; c < affine->channels; c++) {
-        affine->b[c] = (float)((double)affine->a[c] * before.b[c] + affine->b[c]);
-        affine->a[c] = (float)((double)affine->a[c] * before.a[c]);
-    }
     *attr = (q8_scale_attr){.scale_data_size = affine->channels, .bias_term = 1};
     second->op = &q8_op_scale;
     second->attr = attr;

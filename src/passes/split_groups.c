@@ -18,10 +18,6 @@
  */
 static const long long least_macs = 1 << 18;
 
-/* In a network, several times what any has: shared weights would let a small file ask for millions.
- */
-enum { MAX_GROUPS = 8192 };
-
 static bool is_split(const q8_graph *graph, const q8_node *node)
 {
     q8_linear view;
@@ -147,7 +143,7 @@ q8_code q8_pass_split_groups(q8_graph *graph, q8_err *err)
     for (int i = 0; i < n_old; i++) {
         q8_code code = Q8_OK;
         const int groups = is_split(graph, old[i]) ? groups_of(old[i]) : 0;
-        if (groups && groups <= MAX_GROUPS - n_groups) {
+        if (groups && groups <= Q8_MAX_SPLIT_GROUPS - n_groups) {
             code = split(graph, old[i], err);
             n_groups += groups;
         } else if (!q8_graph_insert(graph, old[i], graph->n_nodes)) {

@@ -1,5 +1,9 @@
 #include "quant/quant.h"
 
+#include <stdlib.h>
+
+#include "base/thread.h"
+
 /* Mean error of output `o`. */
 static double mean_error(const q8_node *node, const q8_linear *view, int o, const float *mean)
 {
@@ -20,24 +24,54 @@ static double mean_error(const q8_node *node, const q8_linear *view, int o, cons
     return sum;
 }
 
-q8_code q8_correct_bias_node(q8_graph *graph, q8_node *node, const float *mean, q8_err *err)
-{
+/* A layer whose bias is corrected. */
+struct layer {
+    const q8_node *node;
     q8_linear view;
-    if (!node->quant || !mean || !node->op->linear(node, &graph->tensor[node->in[0]].shape, &view))
+    const float *mean;
+    float *bias; /* NULL: it has nothing to correct */
+};
+
+static q8_code open_layer(struct layer *l, q8_graph *graph, q8_node *node, const float *mean,
+                          q8_err *err)
+{
+    *l = (struct layer){.node = node, .mean = mean};
+    if (!node->quant || !mean ||
+        !node->op->linear(node, &graph->tensor[node->in[0]].shape, &l->view))
         return Q8_OK;
-    float *bias = q8_own_bias(graph->arena, node, &view);
-    if (!bias)
-        return q8_fail_nomem(err);
-    for (int o = 0; o < view.groups * view.outputs; o++)
-        bias[o] = (float)((double)bias[o] - mean_error(node, &view, o, mean));
+    l->bias = q8_own_bias(graph->arena, node, &l->view);
+    return l->bias ? Q8_OK : q8_fail_nomem(err);
+}
+
+static q8_code correct_layer(void *user, int index, q8_err *err)
+{
+    (void)err;
+    const struct layer *l = (const struct layer *)user + index;
+    for (int o = 0; l->bias && o < l->view.groups * l->view.outputs; o++)
+        l->bias[o] = (float)((double)l->bias[o] - mean_error(l->node, &l->view, o, l->mean));
     return Q8_OK;
 }
 
-q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, q8_err *err)
+q8_code q8_correct_bias_node(q8_graph *graph, q8_node *node, const float *mean, q8_err *err)
+{
+    struct layer layer;
+    const q8_code code = open_layer(&layer, graph, node, mean, err);
+    return code ? code : correct_layer(&layer, 0, err);
+}
+
+q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, const q8_env *env,
+                              q8_err *err)
 {
     q8_code code = Q8_OK;
+    int n = 0;
+    struct layer *layer = calloc((size_t)graph->n_nodes + 1, sizeof(*layer));
+    if (!layer)
+        return q8_fail_nomem(err);
     for (int i = 0; i < graph->n_nodes && !code; i++)
         if (graph->node[i]->n_in > 0)
-            code = q8_correct_bias_node(graph, graph->node[i], mean[graph->node[i]->in[0]], err);
+            code = open_layer(&layer[n++], graph, graph->node[i], mean[graph->node[i]->in[0]], err);
+    if (!code)
+        code = q8_parallel_each(q8_thread_count(env), n, correct_layer, layer, err);
+    free(layer);
     return code;
 }

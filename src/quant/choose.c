@@ -1,7 +1,6 @@
 #include "quant/choose.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/thread.h"
@@ -12,7 +11,6 @@ struct choosing {
     const q8_choice_of *what;
     float *threshold;
     const float **factor; /* by tensor */
-    atomic_int next;      /* tensor */
 };
 
 /* Mean square of a channel's values. */
@@ -153,24 +151,21 @@ static q8_code choose_by_trial(float *threshold, const struct choosing *c, int t
     return code;
 }
 
-static q8_code choose(void *user, int worker, q8_err *err)
+static q8_code choose(void *user, int tensor, q8_err *err)
 {
-    struct choosing *c = user;
+    const struct choosing *c = user;
     const q8_choice_of *what = c->what;
-    q8_code code = Q8_OK;
-    (void)worker;
-    for (int t; (t = atomic_fetch_add(&c->next, 1)) < what->graph->n_tensors && !code;) {
-        const int levels = what->levels ? what->levels[t] : Q8_LEVELS_SIGNED;
-        if (!what->stats[t])
-            continue;
-        if (what->method == Q8_METHOD_AUTO && q8_trials_have_readers(what->trials, what->graph, t))
-            code = choose_by_trial(&c->threshold[t], c, t, levels, err);
-        else if (what->method == Q8_METHOD_AUTO)
-            code = estimate(&c->threshold[t], what, t, levels, err);
-        else
-            c->threshold[t] = q8_threshold(what->method, what->stats[t], levels);
+    const int levels = what->levels ? what->levels[tensor] : Q8_LEVELS_SIGNED;
+    float *threshold = &c->threshold[tensor];
+    if (!what->stats[tensor])
+        return Q8_OK;
+    if (what->method != Q8_METHOD_AUTO) {
+        *threshold = q8_threshold(what->method, what->stats[tensor], levels);
+        return Q8_OK;
     }
-    return code;
+    if (q8_trials_have_readers(what->trials, what->graph, tensor))
+        return choose_by_trial(threshold, c, tensor, levels, err);
+    return estimate(threshold, what, tensor, levels, err);
 }
 
 q8_code q8_choose_thresholds(float *threshold, const q8_choice_of *what, const q8_env *env,
@@ -182,7 +177,8 @@ q8_code q8_choose_thresholds(float *threshold, const q8_choice_of *what, const q
         return q8_fail_nomem(err);
     for (int t = 0; t < what->graph->n_tensors; t++)
         choosing.factor[t] = what->graph->tensor[t].factor;
-    const q8_code code = q8_parallel(q8_thread_count(env), choose, &choosing, err);
+    const q8_code code =
+        q8_parallel_each(q8_thread_count(env), what->graph->n_tensors, choose, &choosing, err);
     free(choosing.factor);
     return code;
 }

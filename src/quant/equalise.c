@@ -157,10 +157,11 @@ static q8_code tensor_error(const struct equaliser *e, int tensor, const float *
     if (threshold > 0 && q8_trials_have_readers(e->trials, e->graph, tensor))
         return try_readers(e, tensor, factor, threshold, error, err);
     *error += estimate;
-    for (int i = 0; i < e->graph->n_nodes; i++)
+    q8_code code = Q8_OK;
+    for (int i = 0; i < e->graph->n_nodes && !code; i++)
         if (reads(e, i, tensor))
-            *error += q8_error_of_weights(&e->model, i, factor);
-    return Q8_OK;
+            code = q8_error_of_weights(&e->model, i, factor, error, err);
+    return code;
 }
 
 /* What the group's factors have an influence on. */
@@ -173,11 +174,11 @@ static q8_code group_error(const struct equaliser *e, int group, const float *fa
     for (int t = 0; t < graph->n_tensors && !code; t++)
         if (e->group[t] == group && e->cal->stats[t])
             code = tensor_error(e, t, factor, error, err);
-    for (int i = 0; i < graph->n_nodes; i++) {
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
         const q8_node *node = graph->node[i];
         if (e->classes.node[i].role == Q8_ROLE_LINEAR && e->cal->stats[node->in[0]] &&
             e->group[node->in[0]] != group && e->group[node->out[0]] == group)
-            *error += q8_error_of_weights(&e->model, i, factor);
+            code = q8_error_of_weights(&e->model, i, factor, error, err);
     }
     return code;
 }
@@ -257,10 +258,21 @@ static q8_code open_equaliser(struct equaliser *e, const q8_quant_opts *opts, q8
     for (int t = 0; t < e->graph->n_tensors; t++)
         if (observed[t])
             find_size(e, t);
-    code = q8_error_model_make(&e->model, e->graph, &e->classes, e->cal, opts, arena, err);
+    code =
+        q8_error_model_make(&e->model, e->graph, &e->classes, e->cal, opts, e->threads, arena, err);
     for (int t = 0; t < e->graph->n_tensors && !code; t++)
         e->effect[t] = e->model.effect + e->classes.first[t];
     return code;
+}
+
+static q8_code scale_stats(void *user, int tensor, q8_err *err)
+{
+    (void)err;
+    const struct equaliser *e = user;
+    const float *factor = e->graph->tensor[tensor].factor;
+    if (e->cal->stats[tensor] && factor)
+        q8_stats_scale(e->cal->stats[tensor], factor);
+    return Q8_OK;
 }
 
 q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials *trials,
@@ -280,10 +292,9 @@ q8_code q8_equalise_graph(q8_graph *graph, q8_calibration *cal, const q8_trials 
         if (e.group[t] == t && is_observed(&e, t))
             code = choose_group(&e, t, err);
     if (!code)
-        code = q8_equalise_rewrite(graph, &e.classes, e.factor, err);
-    for (int t = 0; t < graph->n_tensors && !code; t++)
-        if (cal->stats[t] && graph->tensor[t].factor)
-            q8_stats_scale(cal->stats[t], graph->tensor[t].factor);
+        code = q8_equalise_rewrite(graph, &e.classes, e.factor, e.threads, err);
+    if (!code)
+        code = q8_parallel_each(e.threads, graph->n_tensors, scale_stats, &e, err);
 done:
     q8_arena_close(&arena);
     return code;

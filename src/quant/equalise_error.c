@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "base/thread.h"
 #include "quant/quant.h"
 
 /* --- forwards: power ------------------------------------------------------------------------ */
@@ -70,31 +71,49 @@ static double averaging_gain(const q8_error_model *m, const q8_node *node)
     return (rule == Q8_CHANNELS_MEAN || rule == Q8_CHANNELS_LINEAR) && gain < 1 ? gain : 1;
 }
 
-static void linear_power(q8_error_model *m, q8_node *node, const q8_linear *view)
+/* A layer with weights, as work for several threads. */
+struct linear {
+    q8_error_model *model;
+    q8_node *node;
+    const q8_linear *view;
+    int blocks; /* of inputs, in a group */
+};
+
+enum { INPUT_BLOCK = 32 };
+
+static q8_code output_power(void *user, int o, q8_err *err)
 {
-    const double *in = m->power + m->classes->first[node->in[0]];
-    double *out = m->power + m->classes->first[node->out[0]];
-    for (int o = 0; o < view->groups * view->outputs; o++) {
-        const double *from = in + o / view->outputs * view->inputs;
-        double sum = 0;
-        for (int i = 0; i < view->inputs; i++)
-            sum += from[i] * weight_power(node, view, o, i);
-        out[o] =
-            sum * part_of_taps(m, node) * active_part(m, node, m->classes->first[node->out[0]] + o);
-    }
+    (void)err;
+    const struct linear *l = user;
+    q8_error_model *m = l->model;
+    const q8_linear *view = l->view;
+    const int first = m->classes->first[l->node->out[0]];
+    const double *from =
+        m->power + m->classes->first[l->node->in[0]] + o / view->outputs * view->inputs;
+    double sum = 0;
+    for (int i = 0; i < view->inputs; i++)
+        sum += from[i] * weight_power(l->node, view, o, i);
+    m->power[first + o] = sum * part_of_taps(m, l->node) * active_part(m, l->node, first + o);
+    return Q8_OK;
 }
 
-static void node_power(q8_error_model *m, int index)
+static q8_code linear_power(q8_error_model *m, q8_node *node, const q8_linear *view, q8_err *err)
+{
+    struct linear l = {.model = m, .node = node, .view = view};
+    return q8_parallel_each(m->threads, view->groups * view->outputs, output_power, &l, err);
+}
+
+static q8_code node_power(q8_error_model *m, int index, q8_err *err)
 {
     q8_node *node = m->graph->node[index];
     const q8_channel_node *info = &m->classes->node[index];
     const int *first = m->classes->first;
     if (info->role == Q8_ROLE_LINEAR)
-        linear_power(m, node, &info->view);
+        return linear_power(m, node, &info->view, err);
     for (int i = 0; i < info->n_moves; i++)
         m->power[info->move[i].to] += (double)info->move[i].share * m->power[info->move[i].from];
-    if (info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_MOVE)
-        return;
+    if (info->role == Q8_ROLE_MOVE)
+        return Q8_OK;
     for (int k = 0; k < node->n_out; k++)
         for (int c = 0; c < channels_of(m, node->out[k]); c++) {
             double *out = &m->power[first[node->out[k]] + c];
@@ -103,6 +122,7 @@ static void node_power(q8_error_model *m, int index)
                 *out += info->role == Q8_ROLE_SAME ? m->power[first[node->in[i]] + c]
                                                    : mean_of(m, m->power, node->in[i]);
         }
+    return Q8_OK;
 }
 
 static void observed_power(q8_error_model *m, int tensor)
@@ -133,38 +153,54 @@ static double sum_power(const q8_node *node, const q8_linear *view, int output, 
 }
 
 /*
- * Errors of rounding are independent of each other. Those of clipping have one sign, and where one
- * value is clipped its neighbours tend to be: half-way between independent and equal.
+ * On one block of inputs. Errors of rounding are independent of each other. Those of clipping have
+ * one sign, and where one value is clipped its neighbours tend to be: half-way between independent
+ * and equal.
  */
-static void linear_effect(q8_error_model *m, q8_node *node, const q8_linear *view)
+static q8_code input_effect(void *user, int item, q8_err *err)
 {
-    const int in = m->classes->first[node->in[0]], out = m->classes->first[node->out[0]];
-    const double part = part_of_taps(m, node);
-    for (int o = 0; o < view->groups * view->outputs; o++) {
-        const double effect = m->effect[out + o] * active_part(m, node, out + o) * part;
-        const int from = in + o / view->outputs * view->inputs;
-        for (int i = 0; i < view->inputs; i++) {
-            const double power = weight_power(node, view, o, i);
+    (void)err;
+    const struct linear *l = user;
+    q8_error_model *m = l->model;
+    const q8_linear *view = l->view;
+    const int group = item / l->blocks, begin = item % l->blocks * INPUT_BLOCK;
+    const int end = begin + INPUT_BLOCK < view->inputs ? begin + INPUT_BLOCK : view->inputs;
+    const int from = m->classes->first[l->node->in[0]] + group * view->inputs;
+    const int out = m->classes->first[l->node->out[0]];
+    const double part = part_of_taps(m, l->node);
+    const bool int8 = can_be_int8(l->node);
+    for (int o = group * view->outputs; o < (group + 1) * view->outputs; o++) {
+        const double effect = m->effect[out + o] * active_part(m, l->node, out + o) * part;
+        for (int i = begin; i < end; i++) {
+            const double power = weight_power(l->node, view, o, i);
             m->effect[from + i] += effect * power;
-            if (!can_be_int8(node))
+            if (!int8)
                 continue;
             m->rounding[from + i] += effect * power;
-            m->clipping[from + i] += effect * (power + sum_power(node, view, o, i)) / 2;
+            m->clipping[from + i] += effect * (power + sum_power(l->node, view, o, i)) / 2;
         }
     }
+    return Q8_OK;
 }
 
-static void node_effect(q8_error_model *m, int index)
+static q8_code linear_effect(q8_error_model *m, q8_node *node, const q8_linear *view, q8_err *err)
+{
+    struct linear l = {.model = m, .node = node, .view = view};
+    l.blocks = (view->inputs + INPUT_BLOCK - 1) / INPUT_BLOCK;
+    return q8_parallel_each(m->threads, view->groups * l.blocks, input_effect, &l, err);
+}
+
+static q8_code node_effect(q8_error_model *m, int index, q8_err *err)
 {
     q8_node *node = m->graph->node[index];
     const q8_channel_node *info = &m->classes->node[index];
     const int *first = m->classes->first;
     if (info->role == Q8_ROLE_LINEAR)
-        linear_effect(m, node, &info->view);
+        return linear_effect(m, node, &info->view, err);
     for (int i = 0; i < info->n_moves; i++)
         m->effect[info->move[i].from] += (double)info->move[i].share * m->effect[info->move[i].to];
-    if (info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_MOVE)
-        return;
+    if (info->role == Q8_ROLE_MOVE)
+        return Q8_OK;
     for (int i = 0; i < node->n_in; i++)
         for (int c = 0; c < channels_of(m, node->in[i]); c++) {
             double *effect = &m->effect[first[node->in[i]] + c];
@@ -174,6 +210,7 @@ static void node_effect(q8_error_model *m, int index)
                 for (int k = 0; k < node->n_out; k++)
                     *effect += mean_of(m, m->effect, node->out[k]);
         }
+    return Q8_OK;
 }
 
 /* --- errors --------------------------------------------------------------------------------- */
@@ -374,7 +411,8 @@ static int rows_together(const q8_error_model *m, const q8_node *node, const q8_
     return strcmp(node->op->type, "ConvolutionDepthWise") ? 1 : view->outputs;
 }
 
-double q8_error_of_weights(const q8_error_model *model, int index, const float *factor)
+q8_code q8_error_of_weights(const q8_error_model *model, int index, const float *factor,
+                            double *error, q8_err *err)
 {
     q8_node *node = model->graph->node[index];
     const q8_linear *view = &model->classes->node[index].view;
@@ -383,7 +421,7 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
     const size_t channels = (size_t)channels_of(model, node->in[0]);
     float *room = malloc(5 * channels * sizeof(*room)), *scratch = room + 3 * channels;
     if (!room)
-        return HUGE_VAL; /* no factors are better than that */
+        return q8_fail_nomem(err);
     const struct inputs in = inputs_of(model, node->in[0], factor, room);
     const double limit = (double)q8_quant_sum_limit(node);
     double sum = 0;
@@ -400,13 +438,14 @@ double q8_error_of_weights(const q8_error_model *model, int index, const float *
             const double own = step / factor_of(model, factor, out + k);
             if (together > 1)
                 p = parts_of(model, index, view, k, scratch);
-            const float error = row_error(&p, &in, k / view->outputs * n, n,
-                                          (float)(view->kernel * own * own / 12));
-            sum += model->effect[out + k] * active_part(model, node, out + k) * (double)error;
+            const float of_row = row_error(&p, &in, k / view->outputs * n, n,
+                                           (float)(view->kernel * own * own / 12));
+            sum += model->effect[out + k] * active_part(model, node, out + k) * (double)of_row;
         }
     }
     free(room);
-    return sum * part_of_taps(model, node);
+    *error += sum * part_of_taps(model, node);
+    return Q8_OK;
 }
 
 /* --- the model ------------------------------------------------------------------------------ */
@@ -455,9 +494,10 @@ static void output_effect(q8_error_model *m, int tensor)
 
 q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
                             const q8_channel_classes *classes, const q8_calibration *cal,
-                            const q8_quant_opts *opts, q8_arena *arena, q8_err *err)
+                            const q8_quant_opts *opts, int threads, q8_arena *arena, q8_err *err)
 {
-    *model = (q8_error_model){.graph = graph, .classes = classes, .per_layer = opts->per_layer};
+    *model = (q8_error_model){
+        .graph = graph, .classes = classes, .per_layer = opts->per_layer, .threads = threads};
     q8_code code = alloc_model(model, arena, err);
     if (!code)
         code = make_all_parts(model, arena, err);
@@ -466,14 +506,14 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
             code = add_values(model, t, cal->stats[t], opts, arena, err);
     if (code)
         return code;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        node_power(model, i);
+    for (int i = 0; i < graph->n_nodes && !code; i++) {
+        code = node_power(model, i, err);
         for (int k = 0; k < graph->node[i]->n_out; k++)
             observed_power(model, graph->node[i]->out[k]);
     }
     for (int i = 0; i < graph->n_outputs; i++)
         output_effect(model, graph->output[i]);
-    for (int i = graph->n_nodes - 1; i >= 0; i--)
-        node_effect(model, i);
-    return Q8_OK;
+    for (int i = graph->n_nodes - 1; i >= 0 && !code; i--)
+        code = node_effect(model, i, err);
+    return code;
 }

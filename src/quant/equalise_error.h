@@ -19,7 +19,8 @@ typedef struct q8_channel_values {
 typedef struct q8_error_model {
     const q8_graph *graph;
     const q8_channel_classes *classes;
-    bool per_layer;             /**< one weight scale per layer */
+    bool per_layer; /**< one weight scale per layer */
+    int threads;
     int *steps;                 /**< by tensor: from 0 to its threshold */
     q8_channel_values **values; /**< NULL where a channel's tensor is not observed */
     double *power;              /**< mean square, estimated where it was not observed */
@@ -32,7 +33,7 @@ typedef struct q8_error_model {
 /** From `arena`. */
 q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
                             const q8_channel_classes *classes, const q8_calibration *cal,
-                            const q8_quant_opts *opts, q8_arena *arena, q8_err *err);
+                            const q8_quant_opts *opts, int threads, q8_arena *arena, q8_err *err);
 
 /**
  * The least error that clipping and rounding a tensor's values can make if its channels are
@@ -43,7 +44,8 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
 double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *factor,
                           double *threshold);
 
-/** The error that rounding an int8 layer's weights makes. */
-double q8_error_of_weights(const q8_error_model *model, int node, const float *factor);
+/** Adds the error that rounding an int8 layer's weights makes to `*error`. */
+q8_code q8_error_of_weights(const q8_error_model *model, int node, const float *factor,
+                            double *error, q8_err *err);
 
 #endif

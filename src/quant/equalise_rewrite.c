@@ -1,5 +1,8 @@
 #include "quant/equalise_rewrite.h"
 
+#include <stdlib.h>
+
+#include "base/thread.h"
 #include "ops/affine.h"
 #include "ops/rows.h"
 
@@ -22,21 +25,43 @@ static double factor_at(const float *factors, int channel)
     return factors ? (double)factors[channel] : 1;
 }
 
-static q8_code rewrite_linear(q8_graph *graph, q8_node *node, const q8_linear *view, q8_err *err)
+/* A layer with new weights that are to be filled. */
+struct linear {
+    const float *in, *out; /* factors of its input and output */
+    const q8_linear *view;
+    const float *from, *from_bias;
+    float *to, *bias; /* bias: NULL where it has none */
+};
+
+static q8_code open_linear(struct linear *l, q8_graph *graph, q8_node *node, const q8_linear *view,
+                           q8_err *err)
 {
-    const float *in = factors_of(graph, node->in[0]), *out = factors_of(graph, node->out[0]);
-    const float *from = node->weight[0].data, *from_bias = node->weight[1].data;
     const bool has_bias = node->weight[1].count > 0;
-    float *to = own_weight(graph, node, 0);
-    float *bias = has_bias ? own_weight(graph, node, 1) : NULL;
-    if (!to || (has_bias && !bias))
-        return q8_fail_nomem(err);
+    *l = (struct linear){
+        .in = factors_of(graph, node->in[0]),
+        .out = factors_of(graph, node->out[0]),
+        .view = view,
+        .from = node->weight[0].data,
+        .from_bias = node->weight[1].data,
+    };
+    l->to = own_weight(graph, node, 0);
+    l->bias = has_bias ? own_weight(graph, node, 1) : NULL;
+    return l->to && (l->bias || !has_bias) ? Q8_OK : q8_fail_nomem(err);
+}
+
+static q8_code fill_linear(void *user, int index, q8_err *err)
+{
+    (void)err;
+    const struct linear *l = (const struct linear *)user + index;
+    const q8_linear *view = l->view;
+    const float *from = l->from;
+    float *to = l->to;
     for (int o = 0; o < view->groups * view->outputs; o++) {
         const int first = o / view->outputs * view->inputs;
-        if (has_bias)
-            bias[o] = (float)((double)from_bias[o] * factor_at(out, o));
+        if (l->bias)
+            l->bias[o] = (float)((double)l->from_bias[o] * factor_at(l->out, o));
         for (int i = 0; i < view->inputs; i++) {
-            const double f = factor_at(out, o) / factor_at(in, first + i);
+            const double f = factor_at(l->out, o) / factor_at(l->in, first + i);
             for (int k = 0; k < view->kernel; k++)
                 *to++ = (float)((double)*from++ * f);
         }
@@ -87,20 +112,38 @@ static q8_code set_factors(q8_graph *graph, const q8_channel_classes *classes, c
     return Q8_OK;
 }
 
-q8_code q8_equalise_rewrite(q8_graph *graph, const q8_channel_classes *classes, const float *factor,
-                            q8_err *err)
+static q8_code rewrite_nodes(q8_graph *graph, const q8_channel_classes *classes,
+                             struct linear *linear, int *n, q8_err *err)
 {
     q8_code code = Q8_OK;
-    for (int t = 0; t < graph->n_tensors && !code; t++)
-        code = set_factors(graph, classes, factor, t, err);
+    *n = 0;
     for (int i = 0; i < graph->n_nodes && !code; i++) {
         q8_node *node = graph->node[i];
         const q8_channel_node *info = &classes->node[i];
         const bool absorbs = info->role == Q8_ROLE_LINEAR || info->role == Q8_ROLE_AFFINE;
         if (!absorbs || (!factors_of(graph, node->in[0]) && !factors_of(graph, node->out[0])))
             continue;
-        code = info->role == Q8_ROLE_LINEAR ? rewrite_linear(graph, node, &info->view, err)
-                                            : rewrite_affine(graph, node, err);
+        code = info->role == Q8_ROLE_LINEAR
+                   ? open_linear(&linear[(*n)++], graph, node, &info->view, err)
+                   : rewrite_affine(graph, node, err);
     }
+    return code;
+}
+
+q8_code q8_equalise_rewrite(q8_graph *graph, const q8_channel_classes *classes, const float *factor,
+                            int threads, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    int n;
+    struct linear *linear = calloc((size_t)graph->n_nodes + 1, sizeof(*linear));
+    if (!linear)
+        return q8_fail_nomem(err);
+    for (int t = 0; t < graph->n_tensors && !code; t++)
+        code = set_factors(graph, classes, factor, t, err);
+    if (!code)
+        code = rewrite_nodes(graph, classes, linear, &n, err);
+    if (!code)
+        code = q8_parallel_each(threads, n, fill_linear, linear, err);
+    free(linear);
     return code;
 }

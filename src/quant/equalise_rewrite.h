@@ -9,6 +9,6 @@
  * @param factor by class; 1 for pinned ones
  */
 q8_code q8_equalise_rewrite(q8_graph *graph, const q8_channel_classes *classes, const float *factor,
-                            q8_err *err);
+                            int threads, q8_err *err);
 
 #endif

@@ -1,7 +1,5 @@
 #include "quant/moments.h"
 
-#include <stdatomic.h>
-
 #include "base/thread.h"
 #include "exec/gemm.h"
 
@@ -13,7 +11,6 @@ struct job {
     int rows, n, stride;
     float *own, *cross;
     int stripes; /* of each result */
-    atomic_int next, next_mirrored;
 };
 
 int q8_moments_stride(int n)
@@ -41,17 +38,12 @@ static q8_code make_stripe(const struct job *job, const float *a, int first, int
 }
 
 /* Of `own` just what is right of the diagonal, and the squares on it. */
-static q8_code make_stripes(void *user, int worker, q8_err *err)
+static q8_code make_stripe_of_either(void *user, int item, q8_err *err)
 {
-    (void)worker;
-    struct job *job = user;
-    q8_code code = Q8_OK;
-    for (int i; !code && (i = atomic_fetch_add(&job->next, 1)) < 2 * job->stripes;) {
-        const int first = i % job->stripes * STRIPE;
-        code = i < job->stripes ? make_stripe(job, job->exact, first, 0, job->cross, err)
-                                : make_stripe(job, job->coded, first, first, job->own, err);
-    }
-    return code;
+    const struct job *job = user;
+    const int first = item % job->stripes * STRIPE;
+    return item < job->stripes ? make_stripe(job, job->exact, first, 0, job->cross, err)
+                               : make_stripe(job, job->coded, first, first, job->own, err);
 }
 
 static void mirror_square(const struct job *job, size_t row, size_t column)
@@ -63,13 +55,11 @@ static void mirror_square(const struct job *job, size_t row, size_t column)
 }
 
 /* Fills in what is left of the diagonal. */
-static q8_code mirror_stripes(void *user, int worker, q8_err *err)
+static q8_code mirror_stripe(void *user, int stripe, q8_err *err)
 {
-    (void)worker, (void)err;
-    struct job *job = user;
-    for (int i; (i = atomic_fetch_add(&job->next_mirrored, 1)) < job->stripes;)
-        for (int k = 0; k <= i; k++)
-            mirror_square(job, (size_t)i * STRIPE, (size_t)k * STRIPE);
+    (void)err;
+    for (int k = 0; k <= stripe; k++)
+        mirror_square(user, (size_t)stripe * STRIPE, (size_t)k * STRIPE);
     return Q8_OK;
 }
 
@@ -84,6 +74,7 @@ q8_code q8_moments(const float *exact, const float *coded, int rows, int n, floa
                       .own = own,
                       .cross = cross,
                       .stripes = (n + STRIPE - 1) / STRIPE};
-    const q8_code code = q8_parallel(threads, make_stripes, &job, err);
-    return code ? code : q8_parallel(threads, mirror_stripes, &job, err);
+    const q8_code code =
+        q8_parallel_each(threads, 2 * job.stripes, make_stripe_of_either, &job, err);
+    return code ? code : q8_parallel_each(threads, job.stripes, mirror_stripe, &job, err);
 }

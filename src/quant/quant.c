@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "base/thread.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
 
@@ -215,6 +216,7 @@ q8_scale_units q8_quant_units(const q8_node *node, const q8_linear *view, bool p
                             .scales = scales};
 }
 
+Q8_SIMD_CLONES
 static void quantize_unit(const struct unit *u, float scale, signed char *out)
 {
     const size_t n = u->rows * u->row_size;
@@ -252,41 +254,58 @@ void q8_quant_set_limits(q8_quant *quant, const q8_node *node, q8_weight_bits bi
     quant->sum_limit = bits == Q8_WEIGHT_BITS_AUTO ? q8_quant_sum_limit(node) : Q8_INT32_SUM;
 }
 
-static q8_code quantize_node(q8_graph *graph, q8_node *node, const q8_linear *view,
-                             const struct making *how, q8_err *err)
+/* A layer that becomes int8 where its weights allow it. */
+struct piece {
+    q8_node *node;
+    q8_linear view;
+    struct making how;
+    q8_quant *quant;
+    float *scales;
+    signed char *weight;
+};
+
+static q8_code alloc_piece(struct piece *p, q8_arena *arena, q8_err *err)
 {
-    const q8_scale_units plan = q8_quant_units(node, view, how->per_layer);
-    q8_quant *quant = q8_arena_alloc(graph->arena, sizeof(*quant));
-    float *scales = q8_arena_array(graph->arena, plan.scales, sizeof(*scales));
-    signed char *weight = q8_arena_array(graph->arena, node->weight[0].count, 1);
-    if (!quant || !scales || !weight)
-        return q8_fail_nomem(err);
-    q8_quant_set_limits(quant, node, how->weight_bits);
+    p->quant = q8_arena_alloc(arena, sizeof(*p->quant));
+    p->scales = q8_arena_array(arena, q8_quant_units(p->node, &p->view, p->how.per_layer).scales,
+                               sizeof(*p->scales));
+    p->weight = q8_arena_array(arena, p->node->weight[0].count, 1);
+    return p->quant && p->scales && p->weight ? Q8_OK : q8_fail_nomem(err);
+}
+
+static q8_code quantize_piece(void *user, int index, q8_err *err)
+{
+    (void)err;
+    struct piece *p = (struct piece *)user + index;
+    q8_node *node = p->node;
+    q8_quant *quant = p->quant;
+    const q8_scale_units plan = q8_quant_units(node, &p->view, p->how.per_layer);
+    q8_quant_set_limits(quant, node, p->how.weight_bits);
     const size_t unit_size = plan.rows * plan.row_size;
     for (size_t i = 0; i < plan.units; i++) {
         const struct unit u = {.weight = node->weight[0].data + i * unit_size,
                                .rows = plan.rows,
                                .row_size = plan.row_size};
-        signed char *out = weight + i * unit_size;
-        if (how->weight_scales) {
-            scales[i] = how->weight_scales[i];
-            quantize_unit(&u, scales[i], out);
-        } else if (!(scales[i] =
-                         q8_quantize_unit(u.weight, &plan, how->bottom_scale, quant, out))) {
+        signed char *out = p->weight + i * unit_size;
+        if (p->how.weight_scales) {
+            p->scales[i] = p->how.weight_scales[i];
+            quantize_unit(&u, p->scales[i], out);
+        } else if (!(p->scales[i] =
+                         q8_quantize_unit(u.weight, &plan, p->how.bottom_scale, quant, out))) {
             node->float_reason = "its values are too large";
             return Q8_OK;
         }
     }
     for (size_t i = plan.units; i < plan.scales; i++)
-        scales[i] = scales[0];
-    quant->weight = weight;
-    quant->weight_scales = scales;
+        p->scales[i] = p->scales[0];
+    quant->weight = p->weight;
+    quant->weight_scales = p->scales;
     quant->n_weight_scales = plan.scales;
-    quant->bottom_scale = how->bottom_scale;
+    quant->bottom_scale = p->how.bottom_scale;
     node->quant = quant;
     node->float_reason = NULL;
     if (convolution(node))
-        set_pad_code(node->attr, view, how->bottom_scale);
+        set_pad_code(node->attr, &p->view, p->how.bottom_scale);
     node->op->set_int8(node);
     return Q8_OK;
 }
@@ -325,35 +344,17 @@ static q8_code open_view(const q8_graph *graph, q8_node *node, q8_linear *view, 
     return Q8_OK;
 }
 
-q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
-                          q8_err *err)
+static q8_code propose_piece(struct piece *p, const q8_graph *graph, const float *threshold,
+                             const q8_quant_opts *opts, q8_err *err)
 {
-    q8_code code = Q8_OK;
-    for (int i = 0; i < graph->n_nodes && !code; i++) {
-        q8_node *node = graph->node[i];
-        q8_linear view;
-        if (!can_be_int8(node) || node->float_reason)
-            continue;
-        code = open_view(graph, node, &view, err);
-        if (code || view.groups == 0)
-            continue;
-        const float t = threshold[node->in[0]];
-        const struct making how = {.bottom_scale = 127 / t,
-                                   .per_layer = opts->per_layer,
-                                   .weight_bits = opts->weight_bits};
-        node->float_reason = reason_for_float(node, &view, t);
-        if (!node->float_reason)
-            code = quantize_node(graph, node, &view, &how, err);
-    }
-    return code;
-}
-
-size_t q8_quant_scales(const q8_graph *graph, const q8_node *node)
-{
-    q8_linear view;
-    if (!can_be_int8(node) || !linear_view(graph, node, &view) || !view_fits(node, &view))
-        return 0;
-    return q8_quant_units(node, &view, false).scales;
+    q8_code code = open_view(graph, p->node, &p->view, err);
+    if (code || p->view.groups == 0)
+        return code;
+    const float t = threshold[p->node->in[0]];
+    p->how = (struct making){
+        .bottom_scale = 127 / t, .per_layer = opts->per_layer, .weight_bits = opts->weight_bits};
+    p->node->float_reason = reason_for_float(p->node, &p->view, t);
+    return Q8_OK;
 }
 
 /* Why ncnn cannot compute with these scales; NULL: it can. */
@@ -367,27 +368,65 @@ static const char *reason_for_scales(const q8_given *given, size_t n)
     return NULL;
 }
 
-q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err)
+static q8_code propose_given(struct piece *p, const q8_graph *graph, const q8_given *given,
+                             q8_err *err)
+{
+    q8_node *node = p->node;
+    q8_code code = open_view(graph, node, &p->view, err);
+    if (code || p->view.groups == 0)
+        return code;
+    p->how =
+        (struct making){.bottom_scale = given->bottom_scale, .weight_scales = given->weight_scales};
+    node->float_reason = given->float_reason;
+    if (!node->float_reason)
+        node->float_reason = reason_for_float(node, &p->view, 127 / p->how.bottom_scale);
+    if (!node->float_reason)
+        node->float_reason = reason_for_scales(given, q8_quant_units(node, &p->view, false).scales);
+    return Q8_OK;
+}
+
+/* Quantises by thresholds, or as `given` by node. */
+static q8_code quantize(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
+                        const q8_given *given, const q8_env *env, q8_err *err)
 {
     q8_code code = Q8_OK;
+    int n = 0;
+    struct piece *piece = calloc((size_t)graph->n_nodes + 1, sizeof(*piece));
+    if (!piece)
+        return q8_fail_nomem(err);
     for (int i = 0; i < graph->n_nodes && !code; i++) {
-        q8_node *node = graph->node[i];
-        q8_linear view;
-        if (!can_be_int8(node) || node->float_reason)
+        struct piece *p = &piece[n];
+        *p = (struct piece){.node = graph->node[i]};
+        if (!can_be_int8(p->node) || p->node->float_reason)
             continue;
-        code = open_view(graph, node, &view, err);
-        if (code || view.groups == 0)
+        code = given ? propose_given(p, graph, &given[i], err)
+                     : propose_piece(p, graph, threshold, opts, err);
+        if (code || p->node->float_reason)
             continue;
-        const struct making how = {.bottom_scale = given[i].bottom_scale,
-                                   .weight_scales = given[i].weight_scales};
-        node->float_reason = given[i].float_reason;
-        if (!node->float_reason)
-            node->float_reason = reason_for_float(node, &view, 127 / how.bottom_scale);
-        if (!node->float_reason)
-            node->float_reason =
-                reason_for_scales(&given[i], q8_quant_units(node, &view, false).scales);
-        if (!node->float_reason)
-            code = quantize_node(graph, node, &view, &how, err);
+        code = alloc_piece(p, graph->arena, err);
+        n++;
     }
+    if (!code)
+        code = q8_parallel_each(q8_thread_count(env), n, quantize_piece, piece, err);
+    free(piece);
     return code;
+}
+
+q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
+                          const q8_env *env, q8_err *err)
+{
+    return quantize(graph, threshold, opts, NULL, env, err);
+}
+
+q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, const q8_env *env, q8_err *err)
+{
+    return quantize(graph, NULL, NULL, given, env, err);
+}
+
+size_t q8_quant_scales(const q8_graph *graph, const q8_node *node)
+{
+    q8_linear view;
+    if (!can_be_int8(node) || !linear_view(graph, node, &view) || !view_fits(node, &view))
+        return 0;
+    return q8_quant_units(node, &view, false).scales;
 }

@@ -34,7 +34,7 @@ void q8_quant_wanted(const q8_graph *graph, bool *wanted);
  * @param threshold by tensor id: |x| that maps to 127; 0 or less: unknown
  */
 q8_code q8_quantize_graph(q8_graph *graph, const float *threshold, const q8_quant_opts *opts,
-                          q8_err *err);
+                          const q8_env *env, q8_err *err);
 
 /** How a layer's output channels share weight scales. */
 typedef struct q8_scale_units {
@@ -68,7 +68,7 @@ typedef struct q8_given {
 } q8_given;
 
 /** Quantises with given scales, whatever sums they lead to. @param given by node */
-q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err);
+q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, const q8_env *env, q8_err *err);
 
 /**
  * Takes the mean error that rounding the weights makes off each output's bias: with mean input m of
@@ -79,7 +79,8 @@ q8_code q8_quantize_given(q8_graph *graph, const q8_given *given, q8_err *err);
  */
 q8_code q8_correct_bias_node(q8_graph *graph, q8_node *node, const float *mean, q8_err *err);
 /** The same for all nodes, with the means by tensor id. */
-q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, q8_err *err);
+q8_code q8_correct_bias_graph(q8_graph *graph, const float *const *mean, const q8_env *env,
+                              q8_err *err);
 
 /** Round half away from zero, as ncnn does, clamped to -127..127. NaN becomes -127. */
 signed char q8_round_int8(float x);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buffers.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "exec/node.h"
 #include "ops/activation.h"
@@ -16,7 +17,7 @@
 
 enum { MOST_PICTURES = 32, FEWEST_PICTURES = 4 };
 
-/* Bytes that values may take. */
+/* Bytes that values may take, of which half of what is left at most. */
 static const size_t MEMORY = (size_t)256 << 20;
 
 /* The two networks. */
@@ -86,14 +87,16 @@ static void mark_needed(struct refine *r)
     }
 }
 
-/* Floats of one picture that live at once, at most. */
+/* Floats of one picture that live at once, at most; 0: out of memory. */
 static size_t most_alive(const struct refine *r)
 {
     size_t alive = 0, most = 1;
     int *left = malloc(((size_t)r->graph->n_tensors + 1) * sizeof(*left));
-    for (int t = 0; left && t < r->graph->n_tensors; t++)
+    if (!left)
+        return 0;
+    for (int t = 0; t < r->graph->n_tensors; t++)
         left[t] = r->value[t].readers_left;
-    for (int i = 0; left && i < r->graph->n_nodes; i++) {
+    for (int i = 0; i < r->graph->n_nodes; i++) {
         const q8_node *node = r->graph->node[i];
         for (int k = 0; k < node->n_out; k++)
             alive += r->value[node->out[k]].needed ? count_of(r, node->out[k]) : 0;
@@ -106,13 +109,18 @@ static size_t most_alive(const struct refine *r)
     return most;
 }
 
-static int pictures_that_fit(const struct refine *r)
+static int pictures_that_fit(const struct refine *r, size_t alive)
 {
     const size_t samples = q8_samples_count(r->opts->samples);
-    const size_t fit = MEMORY / (2 * sizeof(float) * most_alive(r));
+    const size_t each = 2 * sizeof(float) * alive, left = q8_memory_left(r->env) / 2;
+    const size_t fit = MEMORY / each, fits_left = left / each;
     size_t n = fit < MOST_PICTURES ? fit : MOST_PICTURES;
     n = n < FEWEST_PICTURES ? FEWEST_PICTURES : n;
-    return (int)(n < samples ? n : samples);
+    n = n < samples ? n : samples;
+    if (fits_left < n)
+        q8_note(r->env, NULL, NULL, "refining on %zu pictures instead of %zu, for want of memory",
+                fits_left, n);
+    return (int)(fits_left < n ? fits_left : n);
 }
 
 /* One sample's part of every input, as picture `at`. */
@@ -136,17 +144,20 @@ static q8_code read_one_of(struct refine *r, size_t begin, size_t end, int at, b
     *found = false;
     for (size_t i = begin; i < end && !*found; i++) {
         q8_err why = {0};
+        const q8_loc loc = {.file = why.file};
         const q8_code code = read_sample(r, i, at, &why);
-        if (code && !q8_sample_unreadable(code)) {
+        if (code && (r->opts->strict || !q8_sample_unreadable(code))) {
             *r->err = why;
             return code;
         }
+        if (code)
+            q8_warn(r->env, &loc, NULL, "skipped: %s", why.text);
         *found = code == Q8_OK;
     }
     return Q8_OK;
 }
 
-/* Evenly spaced ones; those that cannot be read have been reported when they were calibrated on. */
+/* Evenly spaced ones. */
 static q8_code read_samples(struct refine *r)
 {
     const size_t samples = q8_samples_count(r->opts->samples), wanted = (size_t)r->n;
@@ -279,26 +290,23 @@ static q8_code run_both(struct refine *r, const q8_node *node)
 struct coding {
     const float *x;
     size_t count; /* of a picture */
-    int n;
     float scale;
     float *out;
-    atomic_int next;
 };
 
-static q8_code code_pictures(void *user, int worker, q8_err *err)
+static q8_code code_picture(void *user, int picture, q8_err *err)
 {
-    (void)worker, (void)err;
+    (void)err;
     enum { STRETCH = 4096 }; /* stays in the nearest cache */
-    struct coding *c = user;
-    for (int i; (i = atomic_fetch_add(&c->next, 1)) < c->n;)
-        for (size_t at = 0; at < c->count; at += STRETCH) {
-            const size_t from = (size_t)i * c->count + at;
-            const size_t n = c->count - at < STRETCH ? c->count - at : STRETCH;
-            float *out = c->out + from;
-            q8_int8_codes(c->x + from, c->scale, n, out);
-            for (size_t k = 0; k < n; k++)
-                out[k] /= c->scale;
-        }
+    const struct coding *c = user;
+    for (size_t at = 0; at < c->count; at += STRETCH) {
+        const size_t from = (size_t)picture * c->count + at;
+        const size_t n = c->count - at < STRETCH ? c->count - at : STRETCH;
+        float *out = c->out + from;
+        q8_int8_codes(c->x + from, c->scale, n, out);
+        for (size_t k = 0; k < n; k++)
+            out[k] /= c->scale;
+    }
     return Q8_OK;
 }
 
@@ -307,11 +315,11 @@ static q8_code code_inputs(struct refine *r, const q8_node *node, float **coded)
 {
     struct coding c = {.x = r->value[node->in[0]].at[INT8],
                        .count = count_of(r, node->in[0]),
-                       .n = r->n,
                        .scale = node->quant->bottom_scale,
                        .out = new_values(r, node->in[0])};
     *coded = c.out;
-    return c.out ? q8_parallel(r->threads, code_pictures, &c, r->err) : q8_fail_nomem(r->err);
+    return c.out ? q8_parallel_each(r->threads, r->n, code_picture, &c, r->err)
+                 : q8_fail_nomem(r->err);
 }
 
 /* The layer with weights as its int8 form has them, and with that one's bias, which `exact` may
@@ -342,17 +350,12 @@ struct forms {
     const q8_graph *graph;
     const q8_node *node[SIDES];
     q8_runner *runner[SIDES];
-    atomic_int next;
 };
 
-static q8_code compile_forms(void *user, int worker, q8_err *err)
+static q8_code compile_form(void *user, int side, q8_err *err)
 {
-    (void)worker;
     struct forms *f = user;
-    q8_code code = Q8_OK;
-    for (int side; !code && (side = atomic_fetch_add(&f->next, 1)) < SIDES;)
-        code = q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
-    return code;
+    return q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
 }
 
 static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact,
@@ -365,7 +368,7 @@ static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *e
     if (!code && !(arena && (forms.node[INT8] = dequantise(arena, node, exact))))
         code = q8_fail_nomem(r->err);
     if (!code)
-        code = q8_parallel(r->threads < SIDES ? r->threads : SIDES, compile_forms, &forms, r->err);
+        code = q8_parallel_each(r->threads, SIDES, compile_form, &forms, r->err);
     if (!code) {
         run.in[INT8][0] = coded;
         run.runner[EXACT] = forms.runner[EXACT];
@@ -387,18 +390,15 @@ struct summing {
     int n;
     size_t size;        /* of a window, of all groups' */
     double *sum[SIDES]; /* n x size */
-    atomic_int next;
 };
 
-static q8_code sum_pictures(void *user, int worker, q8_err *err)
+static q8_code sum_picture(void *user, int item, q8_err *err)
 {
-    (void)worker, (void)err;
-    struct summing *s = user;
-    for (int i; (i = atomic_fetch_add(&s->next, 1)) < SIDES * s->n;) {
-        const size_t side = (size_t)i % SIDES, picture = (size_t)i / SIDES;
-        s->layer->op->window_sums(s->layer, s->in, s->x[side] + picture * q8_shape_count(s->in),
-                                  s->sum[side] + picture * s->size);
-    }
+    (void)err;
+    const struct summing *s = user;
+    const size_t side = (size_t)item % SIDES, picture = (size_t)item / SIDES;
+    s->layer->op->window_sums(s->layer, s->in, s->x[side] + picture * q8_shape_count(s->in),
+                              s->sum[side] + picture * s->size);
     return Q8_OK;
 }
 
@@ -467,7 +467,7 @@ static q8_code correct_bias(struct refine *r, q8_node *node, const q8_node *exac
         return q8_fail_nomem(r->err);
     s.sum[EXACT] = sums;
     s.sum[INT8] = sums + all;
-    q8_code code = q8_parallel(r->threads, sum_pictures, &s, r->err);
+    q8_code code = q8_parallel_each(r->threads, SIDES * s.n, sum_picture, &s, r->err);
     if (!code) {
         add_up(&s);
         code = set_biases(r, node, &view, &s);
@@ -537,8 +537,12 @@ q8_code q8_refine_graph(q8_graph *graph, const q8_graph *exact, const q8_refine_
         return q8_fail_nomem(err);
     count_readers(&r);
     mark_needed(&r);
-    r.n = pictures_that_fit(&r);
-    q8_code code = read_samples(&r);
+    const size_t alive = most_alive(&r);
+    q8_code code = alive > 0 ? Q8_OK : q8_fail_nomem(err);
+    if (!code) {
+        r.n = pictures_that_fit(&r, alive);
+        code = read_samples(&r);
+    }
     if (!code && r.n > 0)
         code = refine_nodes(&r);
     for (int t = 0; t < graph->n_tensors; t++)

@@ -8,6 +8,7 @@ typedef struct q8_refine_opts {
     const q8_samples *samples;
     /** By tensor id, as for q8_correct_bias_graph(): for the biases of newly rounded weights. */
     const float *const *mean;
+    bool strict;       /**< a sample that cannot be read is an error, not left out with a warning */
     bool compensate;   /**< round weights anew, see quant/compensate.h */
     bool correct_bias; /**< take each output channel's mean error off its bias */
 } q8_refine_opts;

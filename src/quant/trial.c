@@ -1,7 +1,6 @@
 #include "quant/trial.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +36,6 @@ struct q8_trials {
     struct layer *layer; /* by node */
     int n_nodes;
     q8_quant_opts opts;
-    atomic_int next;
 };
 
 /* --- which outputs are looked at -------------------------------------------------------------- */
@@ -191,15 +189,10 @@ static q8_code prepare(struct layer *l, q8_err *err)
     return Q8_OK;
 }
 
-static q8_code prepare_layers(void *user, int worker, q8_err *err)
+static q8_code prepare_layer(void *user, int node, q8_err *err)
 {
-    (void)worker;
-    q8_trials *t = user;
-    q8_code code = Q8_OK;
-    for (int i; (i = atomic_fetch_add(&t->next, 1)) < t->n_nodes && !code;)
-        if (t->layer[i].node)
-            code = prepare(&t->layer[i], err);
-    return code;
+    const q8_trials *t = user;
+    return t->layer[node].node ? prepare(&t->layer[node], err) : Q8_OK;
 }
 
 static void find_layer(q8_trials *t, const q8_graph *graph, const q8_windows *windows, int index)
@@ -229,9 +222,7 @@ q8_code q8_trials_open(q8_trials **trials, const q8_graph *exact, const q8_windo
     t->opts = *opts;
     for (int i = 0; i < windows->n_nodes && i < exact->n_nodes; i++)
         find_layer(t, exact, windows, i);
-    atomic_init(&t->next, 0);
-    const int threads = q8_thread_count(env);
-    return q8_parallel(threads, prepare_layers, t, err);
+    return q8_parallel_each(q8_thread_count(env), t->n_nodes, prepare_layer, t, err);
 }
 
 void q8_trials_close(q8_trials **trials)

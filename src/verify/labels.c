@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
-
-enum { MAX_FILE = 1 << 30 };
+#include "base/limits.h"
 
 struct entry {
     const char *name; /* in the file's bytes */
@@ -71,7 +70,8 @@ static q8_code parse(q8_labels *l, const char *path, q8_err *err)
     }
     if (!code && l->n == 0)
         code = q8_fail(err, Q8_EFORMAT, &loc, NULL, "the file has no labels");
-    qsort(l->entry, l->n, sizeof(*l->entry), by_name);
+    if (!code) /* or else the last entry has no name */
+        qsort(l->entry, l->n, sizeof(*l->entry), by_name);
     return code;
 }
 
@@ -80,7 +80,7 @@ q8_code q8_labels_read(q8_labels **labels, const char *path, q8_err *err)
     q8_labels *l = *labels = calloc(1, sizeof(*l));
     if (!l)
         return q8_fail_nomem(err);
-    q8_code code = q8_file_read(&l->bytes, path, MAX_FILE, err);
+    q8_code code = q8_file_read(&l->bytes, path, Q8_MAX_LABELS_FILE, err);
     const q8_loc loc = {.file = path};
     if (!code && strlen((char *)l->bytes.data) != l->bytes.size)
         code = q8_fail(err, Q8_EFORMAT, &loc, NULL, "not a text file");

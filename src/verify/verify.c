@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/team.h"
 #include "calib/loop.h"
 #include "ops/int8.h"
@@ -92,7 +93,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 static q8_code add_label(struct worker *w, size_t sample, q8_err *err)
 {
     const struct job *job = w->job;
-    const char *path = q8_samples_path(job->what->samples, sample);
+    char room[Q8_MAX_PATH];
+    const char *path = q8_samples_path(job->what->samples, sample, room);
     const int label = q8_labels_find(job->what->labels, path);
     const q8_output_form *form = &job->form[job->classes];
     const q8_loc loc = {.file = path};
@@ -185,6 +187,15 @@ static size_t size_of_sums(const struct job *job)
            ((size_t)graph->n_tensors + N_RIGHT) * sizeof(unsigned long long);
 }
 
+/* Of both networks' outputs. */
+static size_t size_of_values(const struct job *job)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < job->pair.graph->n_outputs; i++)
+        bytes += 2 * q8_shape_count(&job->form[i].shape) * sizeof(float);
+    return bytes;
+}
+
 static struct sums sums_in(const struct job *job, void *memory)
 {
     const q8_graph *graph = job->pair.graph;
@@ -221,7 +232,16 @@ static q8_code open_worker(struct job *job, int index, q8_arena *arena, q8_err *
 static q8_code open_workers(struct job *job, const q8_env *env, q8_arena *arena, q8_err *err)
 {
     q8_code code = Q8_OK;
-    job->n_workers = q8_loop_workers(job->what->samples, env);
+    const int most = q8_loop_workers(job->what->samples, env);
+    const size_t shared = q8_exec_weight_bytes(job->pair.graph);
+    const size_t each =
+        q8_exec_run_bytes(job->exec) + size_of_sums(job) + size_of_values(job) + Q8_MEMORY_PICTURE;
+    job->n_workers = q8_memory_threads(env, shared, each, most);
+    if (job->n_workers == 0)
+        return q8_memory_fail(env, "verification, which --verify 0 leaves out,", shared + each,
+                              err);
+    if (job->n_workers < most)
+        q8_note(env, NULL, NULL, "verifying on %d threads, for want of memory", job->n_workers);
     job->worker = q8_arena_array(arena, (size_t)job->n_workers, sizeof(*job->worker));
     job->user = q8_arena_array(arena, (size_t)job->n_workers, sizeof(*job->user));
     if (!job->worker || !job->user)
@@ -365,10 +385,11 @@ static q8_code tell(struct job *job, q8_verify_result *r, q8_err *err)
     r->labelled = right[LABELLED];
     r->float_accuracy = (double)right[FLOAT_RIGHT] / (double)r->labelled;
     r->int8_accuracy = (double)right[INT8_RIGHT] / (double)r->labelled;
+    char first[Q8_MAX_PATH];
     if (job->what->labels && r->labelled == 0)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "none of the %zu pictures has a label; the first is %s", r->used,
-                       q8_samples_path(job->what->samples, 0));
+                       q8_samples_path(job->what->samples, 0, first));
     return Q8_OK;
 }
 

@@ -11,7 +11,7 @@
 
 struct q8_arena {
     void **object;
-    size_t count, capacity;
+    size_t count, capacity, bytes;
 };
 
 q8_arena *q8_arena_open(void)
@@ -28,6 +28,11 @@ void q8_arena_close(q8_arena **arena)
     free((*arena)->object);
     free(*arena);
     *arena = NULL;
+}
+
+size_t q8_arena_bytes(const q8_arena *arena)
+{
+    return arena ? arena->bytes : 0;
 }
 
 static int make_room(q8_arena *arena)
@@ -49,6 +54,7 @@ void *q8_arena_alloc(q8_arena *arena, size_t size)
     if (!make_room(arena) || posix_memalign(&p, size >= 64 ? 64 : 16, size ? size : 1) != 0)
         return NULL;
     arena->object[arena->count++] = p;
+    arena->bytes += size;
     return memset(p, 0, size);
 }
 

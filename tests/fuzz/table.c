@@ -34,7 +34,7 @@ static q8_code apply(q8_graph *graph, const void *text, size_t size, q8_err *err
     q8_code code = q8_table_read(&table, "in.table", text, size, graph->arena, err);
     if (!code)
         code = q8_table_scales(given, table, graph, &fuzz_env, err);
-    return code ? code : q8_quantize_given(graph, given, err);
+    return code ? code : q8_quantize_given(graph, given, &fuzz_env, err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("Q8_BUILD", ROOT / "build"))
 SHARED = Path(os.environ.get("Q8_SHARED", ROOT.parent / "shared")) / "data"
 TOOL = BUILD / "caffe-int8-to-ncnn"
+# The thread sanitizer with plain C takes a hundred times as long.
+SLOW = "Q8_SLOW" in os.environ
 NO_SHARED = f"{SHARED} is absent: real models are not tested here"
 
 

@@ -57,6 +57,7 @@ MODELS = {
     "too-few-values": layer("conv1", blob((4, 3, 3, 3), [0.5] * 107), blob((4,), [0] * 4)),
     "not-a-number": layer("conv1", blob((4, 3, 3, 3), [0.5] * 107 + [float("nan")]), blob((4,), [0] * 4)),
     "negative-variance": batch_norm([0, 0, 0], [1, -1, 1], [1]),
+    "batchnorm-factor": batch_norm([1, 2, 3], [1, 1, 1], [1e-45]),
     "truncated-model": CONV[:200],
     "broken-model": CONV[:4] + b"\xff" * 12 + CONV[16:],
     "empty-model": b"",

@@ -1,5 +1,6 @@
 """Many processes: under mpirun the same bytes as alone, for any number of them, and one end for all."""
 
+import contextlib
 import filecmp
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -171,6 +173,42 @@ class Mpi(unittest.TestCase):
             process.communicate(timeout=PATIENCE)
         self.assertNotEqual(process.returncode, 0)
         self.assertEqual(list((self.tmp / "out").iterdir()), [])
+
+    def kill_after_checkpoints(self, command, partials, when):
+        """Kills mpirun and all processes at once, when each has written `when` checkpoints."""
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
+            seen = {partial: set() for partial in partials}
+            while process.poll() is None and min(map(len, seen.values())) < when:
+                for partial in partials:
+                    with contextlib.suppress(FileNotFoundError):
+                        seen[partial].add(partial.stat().st_mtime_ns)
+                time.sleep(0.0005)
+            members = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+            for victim in process.pid, *map(int, members):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(victim, signal.SIGKILL)
+        return process.returncode
+
+    def test_killed_and_started_again(self):
+        images = self.tmp / "many"
+        images.mkdir()
+        for i in range(3):
+            for picture in sorted(CALIB.iterdir())[:40]:
+                shutil.copy(picture, images / f"{i}-{picture.name}")
+        alone = self.convert(0, "alone", f"--stats-out={self.tmp}/alone.stats", images=images)
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        flags = [f"--stats-out={self.tmp}/team.stats", "--checkpoint=0", "--progress=never"]
+        command = [*MPIRUN, "-n", "2", *self.words(self.tmp / "out", *flags, images=images)]
+        partials = [self.tmp / f"team.stats.partial.{rank}-of-2" for rank in (0, 1)]
+        self.assertEqual(self.kill_after_checkpoints(command, partials, 3), -signal.SIGKILL)
+        self.assertEqual(list((self.tmp / "out").iterdir()), [])
+        self.assertFalse((self.tmp / "team.stats").exists())
+        done = self.convert(2, "out", *flags, images=images)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("calibration goes on from here", done.stderr)
+        self.assert_same("alone", "out")
+        self.assertTrue(filecmp.cmp(self.tmp / "alone.stats", self.tmp / "team.stats", shallow=False))
+        self.assertEqual([partial for partial in partials if partial.exists()], [])
 
     # --- launchers that cannot bring the copies together ---
 

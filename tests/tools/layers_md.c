@@ -174,5 +174,22 @@ int main(void)
           stdout);
     for (int i = 0; i < q8_n_ops; i++)
         print_op(q8_ops[i]);
+    fputs("\n## Train and test files\n\n"
+          "Layers that feed or judge a network have no row in the table (`src/caffe/data.c`, "
+          "`src/caffe/deploy.c`):\n\n"
+          "- A layer without bottoms whose type contains `Data` (`Data`, `ImageData`, `HDF5Data`, "
+          "`MemoryData`, `WindowData`, `DummyData`, forks' `AnnotatedData` and others), or a "
+          "`Python` one, becomes an Input where its size can be known: from its shape or "
+          "dimensions, `crop_size`, `new_height` and `new_width`, `resize_param`, with as many "
+          "channels as `mean_value`s, 1 with `force_gray` or without `is_color`, else 3; or from "
+          "`--size`. Its labels go. `transform_param` (`mean_value`, `mean_file`, `scale`, "
+          "`crop_size`) is used where flags do not say otherwise.\n"
+          "- `SoftmaxWithLoss` becomes Softmax, `SigmoidCrossEntropyLoss` Sigmoid, unless the "
+          "network has that layer already.\n"
+          "- Every other type that contains `Loss` or `Accuracy`, `DetectionEvaluate`, and a "
+          "`Python` layer with a `loss_weight` or of such a class goes, with what only it "
+          "needs. `HDF5Output` goes; what it wrote is an output. `Silence` goes, with what only "
+          "it reads.\n",
+          stdout);
     return 0;
 }

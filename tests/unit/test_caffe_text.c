@@ -272,7 +272,7 @@ static void depth_and_count_are_limited(void **state)
     }
     char *text = repeat("layer{", "param{} ", 270000);
     assert_error(text, "net.prototxt:1:2097151: error: in layer 1 of the file: more than 262144 "
-                       "messages in the file");
+                       "messages in the file (Q8_MAX_MESSAGES in src/base/limits.h)");
     free(text);
     /* Pieces of one string are joined once, not one by one. */
     text = repeat("name:", "'a'", 300000);

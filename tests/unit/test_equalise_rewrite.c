@@ -133,7 +133,7 @@ static struct rewritten rewrite(struct net *net)
     assert_non_null(r.factor);
     for (int i = 0; i < r.classes.n; i++)
         r.factor[i] = r.classes.pinned[i] ? 1 : exp2f(4 * random_float(&net->seed));
-    assert_int_equal(q8_equalise_rewrite(r.graph, &r.classes, r.factor, &err), Q8_OK);
+    assert_int_equal(q8_equalise_rewrite(r.graph, &r.classes, r.factor, 2, &err), Q8_OK);
     compare(net, r.graph, Q8_BACKEND_PLAIN);
     compare(net, r.graph, Q8_BACKEND_CPU);
     for (int i = 0; i < r.graph->n_outputs; i++)

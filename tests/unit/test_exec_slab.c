@@ -51,7 +51,7 @@ static void random_parts_never_overlap(void **state)
         }
         size_t total = 1;
         q8_err err = {0};
-        assert_int_equal(q8_slab_place(part, n, &total, &err), Q8_OK);
+        assert_int_equal(q8_slab_place(part, n, false, &total, &err), Q8_OK);
         check(part, n, total);
         const size_t bound = lower_bound(part, n, STEPS);
         assert_true(total >= bound);
@@ -66,8 +66,33 @@ static void a_chain_needs_its_two_largest_neighbours(void **state)
     for (int i = 0; i < 20; i++)
         part[i] = (q8_slab_part){.bytes = 6400, .first = i - 1, .last = i};
     size_t total;
-    assert_int_equal(q8_slab_place(part, 20, &total, NULL), Q8_OK);
+    assert_int_equal(q8_slab_place(part, 20, false, &total, NULL), Q8_OK);
     assert_int_equal(total, 2 * 6400);
+}
+
+static void a_whole_lives_as_long_as_its_pieces(void **state)
+{
+    (void)state;
+    /* 3 is a piece of 5, 0 and 1 are pieces of 3; 2 and 4 live beside some of them. */
+    q8_slab_part part[] = {
+        {.bytes = 64, .first = 0, .last = 1, .whole = 4, .at = 0},
+        {.bytes = 128, .first = 2, .last = 2, .whole = 4, .at = 64},
+        {.bytes = 1000, .first = 1, .last = 3},
+        {.bytes = 192, .first = 3, .last = 6, .whole = 6, .at = 640},
+        {.bytes = 1000, .first = 6, .last = 7},
+        {.bytes = 832, .first = 5, .last = 5},
+    };
+    size_t total;
+    assert_int_equal(q8_slab_place(part, 6, false, &total, NULL), Q8_OK);
+    assert_int_equal(part[5].first, 0);
+    assert_int_equal(part[5].last, 6);
+    assert_int_equal(part[3].offset, part[5].offset + 640);
+    assert_int_equal(part[0].offset, part[3].offset);
+    assert_int_equal(part[1].offset, part[3].offset + 64);
+    for (int i = 2; i <= 4; i += 2)
+        assert_true(part[i].offset + part[i].bytes <= part[5].offset ||
+                    part[5].offset + part[5].bytes <= part[i].offset);
+    assert_int_equal(total, 832 + 1024);
 }
 
 static void sizes_that_overflow_are_refused(void **state)
@@ -76,10 +101,10 @@ static void sizes_that_overflow_are_refused(void **state)
     size_t total;
     q8_err err = {0};
     q8_slab_part huge[] = {{.bytes = SIZE_MAX - 10}};
-    assert_int_equal(q8_slab_place(huge, 1, &total, &err), Q8_ENOMEM);
+    assert_int_equal(q8_slab_place(huge, 1, false, &total, &err), Q8_ENOMEM);
     q8_slab_part sum[] = {{.bytes = SIZE_MAX / 2 - 100}, {.bytes = SIZE_MAX / 2 - 100}};
     err = (q8_err){0};
-    assert_int_equal(q8_slab_place(sum, 2, &total, &err), Q8_ENOMEM);
+    assert_int_equal(q8_slab_place(sum, 2, false, &total, &err), Q8_ENOMEM);
 }
 
 int main(void)
@@ -87,6 +112,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_parts_never_overlap),
         cmocka_unit_test(a_chain_needs_its_two_largest_neighbours),
+        cmocka_unit_test(a_whole_lives_as_long_as_its_pieces),
         cmocka_unit_test(sizes_that_overflow_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

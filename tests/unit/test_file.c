@@ -254,6 +254,66 @@ static void nothing_happens_before_commit(void **state)
     assert_int_equal(entries(), 1);
 }
 
+/* Writes param and bin of one letter again and again. */
+static void write_pairs(char letter)
+{
+    enum { PAIRS = 150, SIZE = 5000 };
+    char data[SIZE], a[512], b[512];
+    snprintf(a, sizeof(a), "%s/net.param", folder);
+    snprintf(b, sizeof(b), "%s/net.bin", folder);
+    memset(data, letter, sizeof(data));
+    for (int i = 0; i < PAIRS; i++) {
+        q8_replace *r;
+        q8_err err = {0};
+        q8_code code = q8_replace_open(&r, &err);
+        if (!code)
+            code = q8_replace_add(r, a, data, (size_t)(SIZE - i), &err);
+        if (!code)
+            code = q8_replace_add(r, b, data, (size_t)(SIZE - i), &err);
+        if (!code)
+            code = q8_replace_commit(r, &err);
+        q8_replace_close(&r);
+        if (code)
+            _exit(1);
+    }
+    _exit(0);
+}
+
+/* Two processes replace a pair of files; nobody who reads it ever has one's first file with the
+ * other's second, or with an older one's. */
+static void two_writers_and_a_reader(void **state)
+{
+    (void)state;
+    pid_t child[2];
+    char param[512], bin[512];
+    int pairs = 0, status, left = 2;
+    snprintf(param, sizeof(param), "%s/net.param", folder);
+    snprintf(bin, sizeof(bin), "%s/net.bin", folder);
+    for (int i = 0; i < 2; i++) {
+        child[i] = fork();
+        assert_true(child[i] >= 0);
+        if (child[i] == 0)
+            write_pairs((char)('a' + i));
+    }
+    while (left > 0) {
+        q8_bytes one = {0}, other = {0};
+        q8_err err = {0};
+        if (q8_file_read_pair(&one, param, 1 << 20, &other, bin, 1 << 20, &err) == Q8_OK) {
+            assert_int_equal(one.size, other.size);
+            assert_memory_equal(one.data, other.data, one.size);
+            pairs++;
+        }
+        q8_bytes_free(&one);
+        q8_bytes_free(&other);
+        while (left > 0 && waitpid(-1, &status, WNOHANG) > 0) {
+            assert_int_equal(status, 0);
+            left--;
+        }
+    }
+    assert_true(pairs > 10);
+    assert_int_equal(entries(), 2);
+}
+
 static void a_failed_rename_puts_the_others_back(void **state)
 {
     (void)state;
@@ -405,6 +465,7 @@ int main(void)
         TEST(takes_paths_without_a_folder),
         TEST(keeps_the_mode_of_old_files),
         TEST(nothing_happens_before_commit),
+        TEST(two_writers_and_a_reader),
         TEST(a_failed_rename_puts_the_others_back),
         TEST(a_folder_in_the_way_of_a_backup_stays),
         TEST(writes_through_symbolic_links),

@@ -68,7 +68,7 @@ static q8_write_result write_ok(struct fixture *f, q8_precision precision)
     q8_write_result result;
     q8_err err = {0};
     if (q8_ncnn_write(f->graph, precision, &(q8_output){.param = f->param_path, .bin = f->bin_path},
-                      NULL, &result, &err))
+                      NULL, 0, &result, &err))
         fail_msg("layer '%s': %s", err.layer, err.text);
     assert_int_equal(entries(f), 2);
     return result;
@@ -114,7 +114,7 @@ static void quantise(struct fixture *f)
     for (int t = 0; t < f->graph->n_tensors; t++)
         threshold[t] = (float)(t + 1);
     const q8_quant_opts opts = {0};
-    assert_int_equal(q8_quantize_graph(f->graph, threshold, &opts, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(f->graph, threshold, &opts, NULL, &err), Q8_OK);
     assert_non_null(f->graph->node[NET_CONV1]->quant);
     assert_non_null(f->graph->node[NET_DW]->quant);
     assert_non_null(f->graph->node[NET_FC]->quant);
@@ -230,7 +230,7 @@ static void failures_leave_old_files_alone(void **state)
     ((q8_conv_attr *)f->graph->node[NET_DW]->attr)->activation.params = (q8_floats){1, bad};
     assert_int_equal(q8_ncnn_write(f->graph, Q8_FP16,
                                    &(q8_output){.param = f->param_path, .bin = f->bin_path}, NULL,
-                                   NULL, &err),
+                                   0, NULL, &err),
                      Q8_EMODEL);
     assert_string_equal(err.layer, "dw");
     assert_files(f, net_param, f->bin.data, f->bin.size);
@@ -241,7 +241,7 @@ static void failures_leave_old_files_alone(void **state)
     assert_int_equal(chmod(f->bin_path, 0444), 0);
     assert_int_equal(q8_ncnn_write(f->graph, Q8_FP16,
                                    &(q8_output){.param = f->param_path, .bin = f->bin_path}, NULL,
-                                   NULL, &err),
+                                   0, NULL, &err),
                      Q8_EIO);
     assert_string_equal(err.text, "is read-only");
     assert_files(f, net_param, f->bin.data, f->bin.size);
@@ -256,7 +256,7 @@ static void what_cannot_be_read_back_is_not_written(void **state)
     ((q8_conv_attr *)f->graph->node[NET_DW]->attr)->stride_w = 0;
     assert_int_equal(q8_ncnn_write(f->graph, Q8_FP32,
                                    &(q8_output){.param = f->param_path, .bin = f->bin_path}, NULL,
-                                   NULL, &err),
+                                   0, NULL, &err),
                      Q8_EMODEL);
     assert_int_equal(entries(f), 0);
 }

@@ -95,7 +95,7 @@ static const q8_quant *quantize(struct fixture *f, float threshold, bool per_lay
     const float thresholds[] = {threshold, 0};
     const q8_quant_opts opts = {.per_layer = per_layer};
     q8_err err = {0};
-    if (q8_quantize_graph(f->graph, thresholds, &opts, &err))
+    if (q8_quantize_graph(f->graph, thresholds, &opts, NULL, &err))
         fail_msg("%s", err.text);
     assert_true(!f->node->quant == (f->node->float_reason != NULL));
     return f->node->quant;
@@ -387,7 +387,8 @@ static void test_a_reason_given_before_stays(void **unused)
     open_innerproduct(&f, 4, 5);
     f.node->float_reason = "asked for";
     const float thresholds[] = {1, 0};
-    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &(q8_quant_opts){0}, NULL), Q8_OK);
+    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &(q8_quant_opts){0}, NULL, NULL),
+                     Q8_OK);
     assert_null(f.node->quant);
     assert_string_equal(f.node->float_reason, "asked for");
     close_fixture(&f);
@@ -457,7 +458,7 @@ static void test_wanted(void **unused)
     assert_false(wanted[0]);
     const float thresholds[] = {1, 1};
     const q8_quant_opts opts = {0};
-    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &opts, NULL), Q8_OK);
+    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &opts, NULL, NULL), Q8_OK);
     assert_null(f.node->quant);
     assert_null(f.node->float_reason);
     close_fixture(&f);
@@ -472,7 +473,7 @@ static void test_weights_that_do_not_fit(void **unused)
     const float thresholds[] = {1, 1};
     const q8_quant_opts opts = {0};
     q8_err err = {0};
-    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &opts, &err), Q8_EINTERNAL);
+    assert_int_equal(q8_quantize_graph(f.graph, thresholds, &opts, NULL, &err), Q8_EINTERNAL);
     assert_string_equal(err.layer, "layer");
     close_fixture(&f);
 }
@@ -487,7 +488,7 @@ static void check_bias_correction(struct fixture *f, int inputs_per_output, int 
     const float *const means[] = {mean, NULL};
     q8_err err = {0};
     assert_non_null(q);
-    assert_int_equal(q8_correct_bias_graph(f->graph, means, &err), Q8_OK);
+    assert_int_equal(q8_correct_bias_graph(f->graph, means, NULL, &err), Q8_OK);
     const q8_conv_attr *a = f->node->attr;
     assert_int_equal(f->node->weight[1].count, a->num_output);
     for (int o = 0; o < a->num_output; o++) {

@@ -80,7 +80,7 @@ static void scales_are_usable(void **unused)
         float threshold[2] = {0};
         threshold[node->in[0]] = q8_threshold(method, &stats, levels);
         const q8_quant_opts opts = {.per_layer = random_int(&net.seed, 0, 1)};
-        assert_int_equal(q8_quantize_graph(net.graph, threshold, &opts, NULL), Q8_OK);
+        assert_int_equal(q8_quantize_graph(net.graph, threshold, &opts, NULL, NULL), Q8_OK);
         check(node);
         int8 += node->quant != NULL;
         q8_stats_free(&stats);

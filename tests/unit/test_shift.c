@@ -333,7 +333,8 @@ static void padding(void **state)
     assert_true(made->activation.params.v[1] == s.threshold[x]);
     assert_true(read->pad_value == s.threshold[x]);
     q8_err err = {0};
-    assert_int_equal(q8_quantize_graph(s.graph, s.threshold, &(q8_quant_opts){0}, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(s.graph, s.threshold, &(q8_quant_opts){0}, NULL, &err),
+                     Q8_OK);
     assert_non_null(s.graph->node[2]->quant);
     assert_true(read->pad_value == 127);
     close_shifted(&s, &net);
@@ -496,7 +497,8 @@ static struct shifted quantise_and_drop(const struct net *net)
 {
     struct shifted s = shift(net);
     q8_err err = {0};
-    assert_int_equal(q8_quantize_graph(s.graph, s.threshold, &(q8_quant_opts){0}, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(s.graph, s.threshold, &(q8_quant_opts){0}, NULL, &err),
+                     Q8_OK);
     assert_int_equal(q8_drop_saturated_clips(s.graph, &err), Q8_OK);
     return s;
 }

@@ -76,7 +76,7 @@ static void test_read(void **state)
     assert_true(f->given[1].weight_scales[0] == 127.5f && f->given[1].weight_scales[1] == 300);
     assert_true(f->given[1].bottom_scale == 12.25f && !f->given[1].float_reason);
     assert_true(f->given[3].weight_scales[1] == 2.5f && f->given[3].bottom_scale == 0.5f);
-    assert_int_equal(q8_quantize_given(f->graph, f->given, &f->err), Q8_OK);
+    assert_int_equal(q8_quantize_given(f->graph, f->given, NULL, &f->err), Q8_OK);
     const q8_quant *quant = f->graph->node[1]->quant;
     assert_non_null(quant);
     assert_int_equal(quant->weight[0], 127); /* 1 * 127.5 */
@@ -137,7 +137,7 @@ static void test_extreme_scales(void **state)
 {
     struct fixture *f = *state;
     assert_int_equal(take(f, "7_param_0 1e30 1\n7 1e30\ndw_param_0 1e-30 1\ndw 1e-30\n"), Q8_OK);
-    assert_int_equal(q8_quantize_given(f->graph, f->given, &f->err), Q8_OK);
+    assert_int_equal(q8_quantize_given(f->graph, f->given, NULL, &f->err), Q8_OK);
     assert_null(f->graph->node[1]->quant);
     assert_string_equal(f->graph->node[1]->float_reason, "its scales are too large or too small");
     assert_null(f->graph->node[3]->quant);
@@ -209,7 +209,7 @@ static void test_write(void **state)
     q8_buf text = {0};
     assert_int_equal(take(f, "7_param_0 0.1 3e-20\n7 123.456789\ndw_param_0 16777217 1\ndw 3\n"),
                      Q8_OK);
-    assert_int_equal(q8_quantize_given(f->graph, f->given, &f->err), Q8_OK);
+    assert_int_equal(q8_quantize_given(f->graph, f->given, NULL, &f->err), Q8_OK);
     const float want[] = {0.1f, 3e-20f, 123.456789f, 16777217.0f};
     assert_int_equal(q8_table_write(&text, f->graph, &f->err), Q8_OK);
     assert_int_equal(take(f, (const char *)text.data), Q8_OK);
@@ -228,7 +228,7 @@ static void test_no_table_of_a_rewritten_network(void **state)
     struct fixture *f = *state;
     q8_buf text = {0};
     assert_int_equal(take(f, "7_param_0 1 1\n7 1\ndw_param_0 1 1\ndw 1\n"), Q8_OK);
-    assert_int_equal(q8_quantize_given(f->graph, f->given, &f->err), Q8_OK);
+    assert_int_equal(q8_quantize_given(f->graph, f->given, NULL, &f->err), Q8_OK);
     f->graph->tensor[f->graph->node[3]->in[0]].shift = 1;
     assert_int_equal(q8_table_write(&text, f->graph, &f->err), Q8_EINVAL);
     assert_string_equal(f->err.layer, "dw");

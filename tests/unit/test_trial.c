@@ -239,9 +239,9 @@ static void check_error(bool shifted, float part)
         mean[c] = graph->tensor[middle].shift;
     const float *means[16] = {[0] = NULL};
     means[middle] = mean;
-    assert_int_equal(q8_quantize_graph(graph, threshold, &opts, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(graph, threshold, &opts, NULL, &err), Q8_OK);
     assert_non_null(graph->node[2]->quant);
-    assert_int_equal(q8_correct_bias_graph(graph, means, &err), Q8_OK);
+    assert_int_equal(q8_correct_bias_graph(graph, means, NULL, &err), Q8_OK);
     const double real = simulate(&net, graph, s.value[0][net.graph->output[0]], 1);
     assert_true(error > 0 && fabs(error - real) <= 1e-3 * real);
     q8_trial_close(&trial);

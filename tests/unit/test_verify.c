@@ -174,7 +174,7 @@ static void quantize(const struct chain *c, q8_graph *graph, float range)
     threshold[c->first] = range;
     threshold[c->second] = 40;
     q8_err err = {0};
-    assert_int_equal(q8_quantize_graph(graph, threshold, &(q8_quant_opts){0}, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(graph, threshold, &(q8_quant_opts){0}, NULL, &err), Q8_OK);
 }
 
 struct figures {
@@ -286,7 +286,7 @@ static void test_same_as_simulation(void **state)
     q8_graph *int8 = q8_graph_copy(net.graph, net.arena), *simulation;
     float *threshold = q8_arena_array(net.arena, (size_t)int8->n_tensors + 1, sizeof(float));
     threshold[in] = 2;
-    assert_int_equal(q8_quantize_graph(int8, threshold, &(q8_quant_opts){0}, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(int8, threshold, &(q8_quant_opts){0}, NULL, &err), Q8_OK);
     ((q8_quant *)(uintptr_t)int8->node[2]->quant)->bottom_scale = 10;
     q8_pair pair;
     assert_int_equal(q8_pair_make(&pair, net.graph, int8, true, net.arena, &err), Q8_OK);
@@ -353,7 +353,7 @@ static void test_saturation(void **state)
     threshold[c.in] = 0.5f; /* of -2..2: three quarters are beyond */
     threshold[c.first] = 30;
     q8_err err = {0};
-    assert_int_equal(q8_quantize_graph(int8, threshold, &(q8_quant_opts){0}, &err), Q8_OK);
+    assert_int_equal(q8_quantize_graph(int8, threshold, &(q8_quant_opts){0}, NULL, &err), Q8_OK);
     const struct figures f = measure(&c, int8, Q8_BACKEND_CPU);
     assert_in_range((int)f.beyond[0], 432 * 7 / 10, 432 * 8 / 10);
     assert_true(f.beyond[1] == 0);
