@@ -177,6 +177,10 @@ static const struct row rows[] = {
     {"help", SWITCH, AT(help), 0, "", "print this (-h too)", NULL, 0, 0},
 };
 
+#define CONTROL_CHARACTERS                                                                         \
+    "\001\002\003\004\005\006\a\b\t\n\v\f\r\016\017\020\021\022\023\024\025\026\027\030\031\032"   \
+    "\033\034\035\036\037\177"
+
 enum { N_ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -467,9 +471,25 @@ static bool check_source(const struct options *o)
     return true;
 }
 
+/* What a terminal would obey, or would break lines of a list, is no name for a file to be made. */
+static bool check_outputs(const struct options *o)
+{
+    static const size_t outputs[] = {AT(output_param), AT(output_bin), AT(output_table),
+                                     AT(stats_out),    AT(json),       AT(report)};
+    for (size_t i = 0; i < sizeof(outputs) / sizeof(outputs[0]); i++) {
+        const char *name = *(const char *const *)((const char *)o + outputs[i]);
+        for (int r = 0; name && r < N_ROWS; r++)
+            if (rows[r].kind == TEXT && rows[r].offset == outputs[i] &&
+                name[strcspn(name, CONTROL_CHARACTERS)])
+                return usage_error("--%s: a name with a line break or another control character",
+                                   rows[r].name);
+    }
+    return true;
+}
+
 static bool check(struct options *o)
 {
-    if (!check_source(o))
+    if (!check_source(o) || !check_outputs(o))
         return false;
     if (!o->output_param && !stats_is_all(o))
         return usage_error("--output_param is missing: the ncnn param to write");

@@ -1,5 +1,6 @@
 /** PNG through libpng. 16 bits become 8 by their high byte and alpha is dropped, as in OpenCV. */
 #include <setjmp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <png.h>
@@ -12,16 +13,40 @@ struct job {
     png_infop info;
     jmp_buf escape;
     size_t position;
+    q8_code code; /* of an error that ended it */
+    bool out_of_memory;
     const q8_encoded *in;
     q8_picture *picture;
     q8_err *err;
 };
 
+static _Noreturn void leave(struct job *job, q8_code code)
+{
+    job->code = code;
+    longjmp(job->escape, 1);
+}
+
 static _Noreturn void on_error(png_structp png, png_const_charp text)
 {
     struct job *job = png_get_error_ptr(png);
-    q8_picture_fail(job->err, job->in, "damaged PNG: %s", text);
-    longjmp(job->escape, 1);
+    leave(job, q8_picture_fail(job->err, job->in, "damaged PNG: %s", text));
+}
+
+/* libpng's own words would make a damaged picture of it. */
+static png_voidp allocate(png_structp png, png_alloc_size_t size)
+{
+    struct job *job = png_get_mem_ptr(png);
+    void *memory = malloc(size);
+    if (!memory)
+        q8_fail_nomem(job->err); /* the first error is what is told */
+    job->out_of_memory |= !memory;
+    return memory;
+}
+
+static void release(png_structp png, png_voidp memory)
+{
+    (void)png;
+    free(memory);
 }
 
 static void on_warning(png_structp png, png_const_charp text)
@@ -34,8 +59,7 @@ static void read_bytes(png_structp png, png_bytep data, size_t size)
 {
     struct job *job = png_get_io_ptr(png);
     if (size > job->in->size - job->position) {
-        q8_picture_fail(job->err, job->in, "truncated PNG: premature end of file");
-        longjmp(job->escape, 1);
+        leave(job, q8_picture_fail(job->err, job->in, "truncated PNG: premature end of file"));
     }
     memcpy(data, job->in->data + job->position, size);
     job->position += size;
@@ -55,7 +79,7 @@ static q8_code run(struct job *job)
     png_structp png = job->png;
     const q8_picture *picture = job->picture;
     if (setjmp(job->escape))
-        return Q8_EFORMAT;
+        return job->out_of_memory ? Q8_ENOMEM : job->code;
     png_set_read_fn(png, job, read_bytes);
     png_read_info(png, job->info);
     q8_code code = q8_picture_alloc(job->picture, job->in, png_get_image_width(png, job->info),
@@ -73,14 +97,15 @@ static q8_code run(struct job *job)
             png_read_row(png, picture->rgb + (size_t)y * row_size, NULL);
     }
     png_read_end(png, NULL);
-    return Q8_OK;
+    return job->out_of_memory ? Q8_ENOMEM : Q8_OK;
 }
 
 static q8_code decode(q8_picture *picture, const q8_encoded *in, q8_err *err)
 {
     struct job job = {.picture = picture, .in = in, .err = err};
     q8_code code = Q8_ENOMEM;
-    job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
+    job.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning, &job,
+                                       allocate, release);
     if (job.png)
         job.info = png_create_info_struct(job.png);
     if (job.info)

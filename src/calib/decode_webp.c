@@ -14,7 +14,8 @@ static q8_code fail_status(q8_err *err, const q8_encoded *in, VP8StatusCode stat
         [VP8_STATUS_UNSUPPORTED_FEATURE] = "unsupported feature",
         [VP8_STATUS_NOT_ENOUGH_DATA] = "premature end of file",
     };
-    if (status == VP8_STATUS_OUT_OF_MEMORY)
+    /* Nobody aborts here: it means that there was no memory. */
+    if (status == VP8_STATUS_OUT_OF_MEMORY || status == VP8_STATUS_USER_ABORT)
         return q8_fail_nomem(err);
     const char *word = (size_t)status < sizeof(words) / sizeof(words[0]) ? words[status] : NULL;
     return q8_picture_fail(err, in, "damaged WebP: %s", word ? word : "cannot be decoded");
