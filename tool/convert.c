@@ -158,7 +158,7 @@ static q8_code write_all(struct conversion *c)
                               .json = o->json,
                               .report = o->report,
                               .about = &about};
-    if (*c->env->cancel)
+    if (__atomic_load_n(c->env->cancel, __ATOMIC_RELAXED))
         return c->err->code = Q8_EINTR;
     return q8_write(c->model, (q8_precision)o->precision, &output, &c->written, c->err);
 }

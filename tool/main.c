@@ -28,7 +28,7 @@ static volatile int interrupted;
 static void on_signal(int number)
 {
     (void)number;
-    interrupted = 1;
+    __atomic_store_n(&interrupted, 1, __ATOMIC_RELAXED);
 }
 
 static void catch_signals(void)

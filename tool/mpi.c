@@ -145,7 +145,7 @@ static bool wait_for(struct ranks *r, MPI_Request *request)
         pthread_mutex_unlock(&r->lock);
         if (code != MPI_SUCCESS || done)
             return code == MPI_SUCCESS;
-        if (*r->cancel)
+        if (__atomic_load_n(r->cancel, __ATOMIC_RELAXED))
             stop(r, 0);
         pause_after(tries);
     }

@@ -228,8 +228,7 @@ static q8_code check_existing(const char *path, const struct stat *st, q8_err *e
     return Q8_OK;
 }
 
-/* @param mode permissions of the file that is there, -1 without one */
-static q8_code resolve(const char *path, char **target, int *mode, q8_err *err)
+static q8_code try_resolve(const char *path, char **target, int *mode, q8_err *err)
 {
     struct stat st;
     *mode = -1;
@@ -242,6 +241,22 @@ static q8_code resolve(const char *path, char **target, int *mode, q8_err *err)
     *mode = (int)(st.st_mode & 0777);
     *target = realpath(path, NULL);
     return *target ? Q8_OK : q8_fail_errno(err, path, "replace");
+}
+
+/* Between two looks at it another run may move the file aside or put it back, so what is refused is
+ * looked at again. @param mode permissions of the file that is there, -1 without one */
+static q8_code resolve(const char *path, char **target, int *mode, q8_err *err)
+{
+    enum { TRIES = 10, MILLISECOND = 1000000 };
+    for (int i = 1;; i++) {
+        q8_err why = {0};
+        const q8_code code = try_resolve(path, target, mode, &why);
+        if (code && i == TRIES && err && !err->code)
+            *err = why;
+        if (!code || i == TRIES)
+            return code;
+        nanosleep(&(struct timespec){.tv_nsec = MILLISECOND}, NULL);
+    }
 }
 
 /* A name beside the target that is most likely free: the caller tries until one is. */

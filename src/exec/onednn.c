@@ -39,34 +39,42 @@ struct kernel {
     int n_constants;
 };
 
-/* --- one thread ------------------------------------------------------------------------------- */
+/* --- entering the library --------------------------------------------------------------------- */
 
 #if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
 void omp_set_num_threads(int n);
 int omp_get_max_threads(void);
 
-int q8_dnnl_enter(void)
+static int set_threads(int n)
 {
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    return threads;
-}
-
-void q8_dnnl_leave(int threads)
-{
-    omp_set_num_threads(threads);
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(n);
+    return before;
 }
 #else
-int q8_dnnl_enter(void)
+static int set_threads(int n)
 {
-    return 0;
-}
-
-void q8_dnnl_leave(int threads)
-{
-    (void)threads;
+    return n;
 }
 #endif
+
+void q8_dnnl_enter(q8_dnnl_before *before)
+{
+    /* A fault's own signal cannot wait. */
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before->signals);
+    before->threads = set_threads(1);
+}
+
+void q8_dnnl_leave(const q8_dnnl_before *before)
+{
+    set_threads(before->threads);
+    pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
+}
 
 /* --- errors ----------------------------------------------------------------------------------- */
 
@@ -154,11 +162,12 @@ static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *
                           void *scratch, q8_err *err)
 {
     const struct kernel *k = (const struct kernel *)base;
-    const int threads = q8_dnnl_enter();
+    q8_dnnl_before before;
+    q8_dnnl_enter(&before);
     dnnl_status_t status = dnnl_success;
     for (size_t i = 0; !status && i < k->times; i++)
         status = execute(k, in[0] + i * k->src_step, out[0] + i * k->dst_step, scratch);
-    q8_dnnl_leave(threads);
+    q8_dnnl_leave(&before);
     return status ? fail(k->node, "run the layer", status, err) : Q8_OK;
 }
 
@@ -303,9 +312,10 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
     dnnl_status_t status = dnnl_engine_create(&own.engine, dnnl_cpu, 0);
     if (status)
         return q8_dnnl_fail(job, "start", status);
-    const int threads = q8_dnnl_enter();
+    q8_dnnl_before before;
+    q8_dnnl_enter(&before);
     q8_code code = compile(&own, kernel);
-    q8_dnnl_leave(threads);
+    q8_dnnl_leave(&before);
     if (!taken)
         dnnl_engine_destroy(own.engine);
     return code;

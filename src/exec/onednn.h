@@ -2,13 +2,24 @@
 #ifndef Q8_EXEC_ONEDNN_H
 #define Q8_EXEC_ONEDNN_H
 
+#include <signal.h>
+
 #include "exec/backend.h"
 #include "exec/onednn_desc.h"
 
-/** Sets oneDNN to one thread, for the calling thread alone. @return what q8_dnnl_leave() puts back
+/** What q8_dnnl_leave() puts back. */
+typedef struct q8_dnnl_before {
+    int threads;
+    sigset_t signals;
+} q8_dnnl_before;
+
+/**
+ * Sets oneDNN to one thread and blocks signals, for the calling thread alone, around every use of
+ * the library: oneDNN 2.6's products of matrices with AVX-512 write astray when a signal's handler
+ * has run on their thread, whatever it does. Such a signal comes when they are done.
  */
-int q8_dnnl_enter(void);
-void q8_dnnl_leave(int threads);
+void q8_dnnl_enter(q8_dnnl_before *before);
+void q8_dnnl_leave(const q8_dnnl_before *before);
 
 /** A node about to be compiled. */
 typedef struct q8_dnnl_job {

@@ -103,6 +103,18 @@ static q8_code linear_power(q8_error_model *m, q8_node *node, const q8_linear *v
     return q8_parallel_each(m->threads, view->groups * view->outputs, output_power, &l, err);
 }
 
+static void add_each(double *to, int channels, const double *from, double gain)
+{
+    for (int c = 0; c < channels; c++)
+        to[c] += gain * from[c];
+}
+
+static void add_one(double *to, int channels, double x)
+{
+    for (int c = 0; c < channels; c++)
+        to[c] += x;
+}
+
 static q8_code node_power(q8_error_model *m, int index, q8_err *err)
 {
     q8_node *node = m->graph->node[index];
@@ -114,14 +126,17 @@ static q8_code node_power(q8_error_model *m, int index, q8_err *err)
         m->power[info->move[i].to] += (double)info->move[i].share * m->power[info->move[i].from];
     if (info->role == Q8_ROLE_MOVE)
         return Q8_OK;
-    for (int k = 0; k < node->n_out; k++)
-        for (int c = 0; c < channels_of(m, node->out[k]); c++) {
-            double *out = &m->power[first[node->out[k]] + c];
-            *out = node->n_in == 0 ? 1 : 0;
-            for (int i = 0; i < node->n_in; i++)
-                *out += info->role == Q8_ROLE_SAME ? m->power[first[node->in[i]] + c]
-                                                   : mean_of(m, m->power, node->in[i]);
-        }
+    for (int k = 0; k < node->n_out; k++) {
+        double *out = &m->power[first[node->out[k]]];
+        const int channels = channels_of(m, node->out[k]);
+        for (int c = 0; c < channels; c++)
+            out[c] = node->n_in == 0 ? 1 : 0;
+        for (int i = 0; i < node->n_in; i++)
+            if (info->role == Q8_ROLE_SAME)
+                add_each(out, channels, &m->power[first[node->in[i]]], 1);
+            else
+                add_one(out, channels, mean_of(m, m->power, node->in[i]));
+    }
     return Q8_OK;
 }
 
@@ -201,15 +216,14 @@ static q8_code node_effect(q8_error_model *m, int index, q8_err *err)
         m->effect[info->move[i].from] += (double)info->move[i].share * m->effect[info->move[i].to];
     if (info->role == Q8_ROLE_MOVE)
         return Q8_OK;
-    for (int i = 0; i < node->n_in; i++)
-        for (int c = 0; c < channels_of(m, node->in[i]); c++) {
-            double *effect = &m->effect[first[node->in[i]] + c];
-            if (info->role == Q8_ROLE_SAME)
-                *effect += averaging_gain(m, node) * m->effect[first[node->out[0]] + c];
-            else
-                for (int k = 0; k < node->n_out; k++)
-                    *effect += mean_of(m, m->effect, node->out[k]);
-        }
+    for (int i = 0; i < node->n_in; i++) {
+        double *effect = &m->effect[first[node->in[i]]];
+        const int channels = channels_of(m, node->in[i]);
+        if (info->role == Q8_ROLE_SAME)
+            add_each(effect, channels, &m->effect[first[node->out[0]]], averaging_gain(m, node));
+        for (int k = 0; info->role != Q8_ROLE_SAME && k < node->n_out; k++)
+            add_one(effect, channels, mean_of(m, m->effect, node->out[k]));
+    }
     return Q8_OK;
 }
 
