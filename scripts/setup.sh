@@ -6,7 +6,7 @@ VENV="$ROOT/.venv"
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev
     libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev ocl-icd-opencl-dev
-    libclblast-dev python3 python3-venv)
+    opencl-c-headers libclblast-dev python3 python3-venv)
 # Chromium renders the report, with a font. PoCL is an OpenCL device on the processor. Without an MPI
 # the program does not use many machines.
 TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core

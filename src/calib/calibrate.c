@@ -282,27 +282,36 @@ static q8_code try_runs(const struct job *job, q8_err *err)
     return code;
 }
 
+static void note_less(const struct job *job, const q8_env *env)
+{
+    q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
+            q8_exec_batch(job->exec), job->n_workers);
+}
+
 /* With the largest batch that all workers have memory for. */
 static q8_code plan_for_gpu(struct job *job, const q8_calibration_of *what, const q8_env *env,
                             q8_err *err)
 {
     enum { BATCH = 8 };
-    int batch = what->opts->batch > 0 ? what->opts->batch : BATCH;
+    const int asked = what->opts->batch > 0 ? what->opts->batch : BATCH;
+    q8_err why = {0};
+    q8_code code = Q8_OK;
     job->n_workers = gpu_workers(job->samples, env);
-    if (job->exec)
-        return Q8_OK;
-    for (;; batch /= 2) {
-        q8_err why = {0};
-        q8_code code = open_exec(job, what, batch, &why);
+    for (int batch = asked; !job->exec && batch > 0; batch /= 2) {
+        why = (q8_err){0};
+        code = open_exec(job, what, batch, &why);
         if (!code)
             code = try_runs(job, &why);
         if (code)
             q8_exec_close(&job->exec);
-        if (code && (code != Q8_ENOMEM || batch == 1))
-            *err = why;
-        if (code != Q8_ENOMEM || batch == 1)
-            return code;
+        if (code && code != Q8_ENOMEM)
+            break;
     }
+    if (code && err)
+        *err = why;
+    else if (!code && q8_exec_batch(job->exec) < asked)
+        note_less(job, env);
+    return code;
 }
 
 /* The plan and the number of threads, as memory allows: a smaller batch rather than fewer threads.
@@ -334,8 +343,7 @@ static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env
     if (job->n_workers == 0)
         return q8_memory_fail(env, "calibration on one thread", shared + each, err);
     if (job->n_workers < most || q8_exec_batch(job->exec) < batch)
-        q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
-                q8_exec_batch(job->exec), job->n_workers);
+        note_less(job, env);
     return Q8_OK;
 }
 

@@ -3,10 +3,11 @@
 
 q8_code q8_gpu_fail_not_built(q8_err *err)
 {
-    return q8_fail(err, Q8_EUNSUPPORTED, NULL, NULL,
-                   "this program was built without its GPU backend: install OpenCL and CLBlast "
-                   "(Debian: ocl-icd-opencl-dev libclblast-dev), build it again with "
-                   "-DQ8_OPENCL=ON, or use --gpu 0");
+    return q8_fail(
+        err, Q8_EUNSUPPORTED, NULL, NULL,
+        "this program was built without its GPU backend: install OpenCL and CLBlast "
+        "(Debian: ocl-icd-opencl-dev opencl-c-headers libclblast-dev), build it again with "
+        "-DQ8_OPENCL=ON, or use --gpu 0");
 }
 
 q8_code q8_gpu_fail_no_device(unsigned platforms, q8_err *err)

@@ -149,7 +149,10 @@ q8_code q8_layout_kernel(const q8_shape *shape, int batch, int src_block, int ds
     if (!k)
         return q8_fail_nomem(err);
     *k = (struct convert_kernel){
-        .base = {src_block, dst_block, 0, run_convert, close_convert},
+        .base = {.in_block = src_block,
+                 .out_block = dst_block,
+                 .run = run_convert,
+                 .close = close_convert},
         .shape = *shape,
         .batch = batch,
     };

@@ -47,7 +47,8 @@ q8_code q8_cl_fail(const q8_gpu *gpu, const char *what, cl_int status, q8_err *e
     if (is_memory(status))
         return q8_fail(err, Q8_ENOMEM, NULL, NULL,
                        "OpenCL device '%s', which has %llu MiB: too little memory to %s (%s); "
-                       "free some, use fewer --threads, another --device, or --gpu 0",
+                       "free some, use a smaller --batch, fewer --threads, another --device, or "
+                       "--gpu 0",
                        gpu->info.name, (unsigned long long)(gpu->info.memory >> 20), what,
                        q8_cl_status(status));
     return q8_fail(err, Q8_EDEVICE, NULL, NULL,

@@ -15,6 +15,8 @@
     X(clCreateContext)                                                                             \
     X(clCreateCommandQueue)                                                                        \
     X(clCreateBuffer)                                                                              \
+    X(clCreateProgramWithSource)                                                                   \
+    X(clCreateProgramWithBinary)                                                                   \
     X(clBuildProgram)                                                                              \
     X(clEnqueueNDRangeKernel)                                                                      \
     X(clEnqueueReadBuffer)                                                                         \

@@ -81,9 +81,8 @@ static cl_program program_from(const q8_gpu *gpu, const q8_bytes *bytes, uint64_
         header.size != size || header.hash != q8_hash(0, binary, size))
         return NULL;
     cl_int status, binary_status;
-    cl_program program = clCreateProgramWithBinary(gpu->context, 1, &gpu->device, &size, &binary,
-                                                   &binary_status, &status);
-    return program;
+    return q8_cl.clCreateProgramWithBinary(gpu->context, 1, &gpu->device, &size, &binary,
+                                           &binary_status, &status);
 }
 
 /* No cache is no error. */
@@ -165,7 +164,7 @@ static q8_code compile(q8_gpu *gpu, q8_err *err)
 {
     const char *source = q8_cl_source;
     cl_int status;
-    gpu->program = clCreateProgramWithSource(gpu->context, 1, &source, NULL, &status);
+    gpu->program = q8_cl.clCreateProgramWithSource(gpu->context, 1, &source, NULL, &status);
     if (!gpu->program)
         return q8_cl_fail(gpu, "take the kernels", status, err);
     status = build(gpu);

@@ -70,7 +70,7 @@ static void look(struct seen *seen, const q8_graph *graph, const q8_exec_opts *o
                  const char *path, bool *on_gpu)
 {
     q8_exec *exec;
-    q8_run *run;
+    q8_run *run = NULL;
     q8_err err = {0};
     if (q8_exec_open(&exec, graph, opts, &err) || q8_run_open(&run, exec, &err))
         fail_msg("%s: %s", path, err.text);
