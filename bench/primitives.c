@@ -1,8 +1,10 @@
-/* primitives PROTOTXT CAFFEMODEL [BATCH...]: each layer of a network alone, on one core, with warm
- * caches: milliseconds per picture of oneDNN's direct and winograd convolutions (fp32, and bf16
- * direct) at each batch, in blocks of 16 channels, and of what runs the other layers, for one
- * picture; a Concat need not cost anything. The last lines are sums over the network of the best
- * per layer. Tells how near the program's forward is to what the library can do; see
+/* primitives PROTOTXT CAFFEMODEL [BATCH...]: each layer of a network as it runs in a forward pass
+ * of the program, and alone, on one core: milliseconds per picture in the network, of oneDNN's
+ * direct and winograd convolutions (fp32, and bf16 direct) with warm caches at each batch, in
+ * blocks of 16 channels, and of what runs the other layers, for one picture; a Concat need not cost
+ * anything. Passes and single layers take turns, as the machine's speed changes from second to
+ * second. The last lines are sums over the network: of the best per layer, and of what the layers
+ * take in it. Tells how near the program's forward is to what the library can do; see
  * bench/speed.py. */
 #include <math.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "api/model.h"
+#include "calib/calibrate.h"
 #include "exec/layout.h"
 #include "exec/onednn.h"
 #include "exec/plan.h"
@@ -22,7 +25,7 @@
 
 void omp_set_num_threads(int n);
 
-enum { MOST_BATCHES = 8, KINDS = 3 };
+enum { MOST_BATCHES = 8, KINDS = 3, MOST_EDGES = 64 };
 
 static const char *const kinds[KINDS] = {"direct", "winograd", "bf16"};
 
@@ -87,40 +90,149 @@ static dnnl_memory_t new_memory(dnnl_engine_t engine, const dnnl_memory_desc_t *
     return memory;
 }
 
-/* The least seconds of one execution within some time. */
-static double time_primitive(dnnl_engine_t engine, dnnl_primitive_desc_t pd)
+/* --- the network ------------------------------------------------------------------------------ */
+
+/* Forward passes, of which the time of every layer is known. */
+struct network {
+    q8_exec *exec;
+    q8_run *run;
+    int batch;
+    double last;   /* when the latest tensor was there */
+    double *spent; /* by tensor: seconds since the tensor before it, the least of all passes */
+};
+
+static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *err)
 {
-    static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    (void)view, (void)err;
+    struct network *n = user;
+    const double t = now();
+    n->spent[tensor] = fmin(n->spent[tensor], t - n->last);
+    n->last = t;
+    return Q8_OK;
+}
+
+/* Plans it as calibration does, but shows all tensors, which computes nothing more. */
+static q8_code open_network(struct network *n, const q8_graph *graph, const bool *needed,
+                            q8_err *err)
+{
+    n->batch = q8_calibration_batch(graph);
+    n->spent = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->spent));
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
+    q8_code code = n->spent ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
+    if (!code)
+        code = q8_run_open(&n->run, n->exec, err);
+    for (int i = 0; !code && i < n->batch; i++) {
+        const size_t count = q8_shape_count(&graph->tensor[graph->node[0]->out[0]].shape);
+        float *picture = q8_run_input(n->run, 0, i);
+        for (size_t k = 0; k < count; k++)
+            picture[k] = (float)(k % 251) - 125.F;
+    }
+    return code;
+}
+
+static void close_network(struct network *n)
+{
+    q8_run_close(&n->run);
+    q8_exec_close(&n->exec);
+    free(n->spent);
+}
+
+static void pass(struct network *n)
+{
+    q8_err err = {0};
+    n->last = now();
+    if (q8_run_forward(n->run, n->batch, note_time, n, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(1);
+    }
+}
+
+/* --- layers alone ----------------------------------------------------------------------------- */
+
+/* A layer at one batch, ready to be run: a primitive with its memory, or a kernel with its edges.
+ */
+struct candidate {
+    dnnl_primitive_desc_t pd; /* NULL: a kernel, or nothing at all */
     dnnl_primitive_t primitive;
     dnnl_stream_t stream;
     dnnl_exec_arg_t args[4];
     void *data[4];
-    double best = INFINITY;
-    check(dnnl_primitive_create(&primitive, pd));
-    check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
+    q8_kernel *kernel;
+    float *edge[MOST_EDGES];
+    int n_in, n_edges;
+    void *scratch;
+    int batch;
+    double best; /* seconds per picture; infinite where there is no such primitive */
+};
+
+static void open_primitive(struct candidate *c, dnnl_engine_t engine, dnnl_primitive_desc_t pd)
+{
+    static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    c->pd = pd;
+    check(dnnl_primitive_create(&c->primitive, pd));
+    check(dnnl_stream_create(&c->stream, engine, dnnl_stream_default_flags));
     for (int i = 0; i < 4; i++) {
         const dnnl_memory_desc_t *md =
             dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg[i]);
-        args[i] = (dnnl_exec_arg_t){arg[i], new_memory(engine, md, &data[i])};
+        c->args[i] = (dnnl_exec_arg_t){arg[i], new_memory(engine, md, &c->data[i])};
     }
-    const double end = now() + 0.06;
-    for (int i = 0; i < 4 || now() < end; i++) {
-        const double start = now();
-        check(dnnl_primitive_execute(primitive, stream, 4, args));
-        check(dnnl_stream_wait(stream));
-        best = fmin(best, now() - start);
-    }
-    for (int i = 0; i < 4; i++) {
-        dnnl_memory_destroy(args[i].memory);
-        free(data[i]);
-    }
-    dnnl_stream_destroy(stream);
-    dnnl_primitive_destroy(primitive);
-    return best;
 }
 
-/* Milliseconds per picture; infinite where there is no such primitive. */
-static double time_kind(dnnl_engine_t engine, const struct shape *s, int kind)
+static void close_candidate(struct candidate *c)
+{
+    if (c->pd) {
+        for (int i = 0; i < 4; i++) {
+            dnnl_memory_destroy(c->args[i].memory);
+            free(c->data[i]);
+        }
+        dnnl_stream_destroy(c->stream);
+        dnnl_primitive_destroy(c->primitive);
+        dnnl_primitive_desc_destroy(c->pd);
+    }
+    if (c->kernel)
+        c->kernel->close(c->kernel);
+    for (int i = 0; i < c->n_edges; i++)
+        free(c->edge[i]);
+    free(c->scratch);
+}
+
+/* The first execution warms the caches. */
+static void run_candidate(struct candidate *c)
+{
+    enum { TIMES = 4 };
+    q8_err err = {0};
+    for (int i = 0; i < TIMES && (c->pd || c->kernel); i++) {
+        const double start = now();
+        if (c->pd) {
+            check(dnnl_primitive_execute(c->primitive, c->stream, 4, c->args));
+            check(dnnl_stream_wait(c->stream));
+        } else if (c->kernel->run(c->kernel, (const float *const *)c->edge, c->edge + c->n_in,
+                                  c->scratch, &err)) {
+            exit(1);
+        }
+        c->best = fmin(c->best, (now() - start) / c->batch);
+    }
+}
+
+/* Passes of the network and the candidates in turns for some time. */
+static void take_turns(struct network *network, const q8_graph *graph, struct candidate *c, int n)
+{
+    for (int t = 0; t < graph->n_tensors; t++)
+        network->spent[t] = INFINITY;
+    enum { PASSES = 3 }; /* the first has what the candidates left in the caches */
+    const double end = now() + 0.5;
+    for (int round = 0; round < 6 || now() < end; round++) {
+        for (int i = 0; i < PASSES; i++)
+            pass(network);
+        for (int i = 0; i < n; i++)
+            run_candidate(&c[i]);
+    }
+}
+
+/* --- convolutions ----------------------------------------------------------------------------- */
+
+static void open_convolution(struct candidate *c, dnnl_engine_t engine, const struct shape *s,
+                             int kind)
 {
     const dnnl_data_type_t type = kind == 2 ? dnnl_bf16 : dnnl_f32;
     const dnnl_alg_kind_t alg = kind == 1 ? dnnl_convolution_winograd : dnnl_convolution_direct;
@@ -131,6 +243,7 @@ static double time_kind(dnnl_engine_t engine, const struct shape *s, int kind)
     const dnnl_format_tag_t format = kind == 2       ? dnnl_format_tag_any
                                      : s->src[1] < 4 ? dnnl_nchw
                                                      : dnnl_nChw16c;
+    *c = (struct candidate){.batch = (int)s->src[0], .best = INFINITY};
     check(dnnl_memory_desc_init_by_tag(&src, 4, s->src, type, format));
     check(dnnl_memory_desc_init_by_tag(&dst, 4, s->dst, dnnl_f32,
                                        kind == 2 ? dnnl_format_tag_any : dnnl_nChw16c));
@@ -144,37 +257,52 @@ static double time_kind(dnnl_engine_t engine, const struct shape *s, int kind)
     const dnnl_status_t status = dnnl_primitive_desc_create(&pd, &op, attr, engine, NULL);
     dnnl_primitive_attr_destroy(attr);
     if (status)
-        return INFINITY;
+        return;
     const char *name;
     check(dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name));
-    const double seconds = strstr(name, "ref") ? (double)INFINITY : time_primitive(engine, pd);
-    dnnl_primitive_desc_destroy(pd);
-    return 1000 * seconds / (double)s->src[0];
+    if (strstr(name, "ref"))
+        dnnl_primitive_desc_destroy(pd);
+    else
+        open_primitive(c, engine, pd);
 }
 
-static void time_layer(const q8_graph *graph, const q8_node *node, const int *batch, int n,
-                       double *best)
+/* Milliseconds per picture: the best in fp32, the best at all, in the network. */
+struct sums {
+    double fp32, any, network;
+};
+
+static void time_layer(struct network *network, const q8_graph *graph, const q8_node *node,
+                       const int *batch, int n, struct sums *sums)
 {
-    dnnl_engine_t engine;
+    struct candidate candidate[KINDS * MOST_BATCHES];
     double least[KINDS] = {INFINITY, INFINITY, INFINITY};
+    dnnl_engine_t engine;
     check(dnnl_engine_create(&engine, dnnl_cpu, 0));
     const struct shape one = shape_of(graph, node, 1);
-    printf("%4dx%-4dx%-4d to %4d", (int)one.src[1], (int)one.src[2], (int)one.src[3],
-           (int)one.dst[1]);
-    for (int kind = 0; kind < KINDS; kind++) {
-        printf("  %s", kinds[kind]);
-        for (int i = 0; i < n; i++) {
-            const struct shape s = shape_of(graph, node, batch[i]);
-            const double ms = time_kind(engine, &s, kind);
-            least[kind] = fmin(least[kind], ms);
-            printf(" %.3f", ms);
-        }
+    for (int i = 0; i < KINDS * n; i++) {
+        const struct shape s = shape_of(graph, node, batch[i % n]);
+        open_convolution(&candidate[i], engine, &s, i / n);
+    }
+    take_turns(network, graph, candidate, KINDS * n);
+    const double spent = 1000 * network->spent[node->out[0]] / network->batch;
+    printf("%4dx%-4dx%-4d to %4d  network %.3f", (int)one.src[1], (int)one.src[2], (int)one.src[3],
+           (int)one.dst[1], spent);
+    for (int i = 0; i < KINDS * n; i++) {
+        const double ms = 1000 * candidate[i].best;
+        if (i % n == 0)
+            printf("  %s", kinds[i / n]);
+        printf(" %.3f", ms);
+        least[i / n] = fmin(least[i / n], ms);
+        close_candidate(&candidate[i]);
     }
     printf("  %s\n", node->name);
-    best[0] += fmin(least[0], least[1]);
-    best[1] += fmin(fmin(least[0], least[1]), least[2]);
+    sums->fp32 += fmin(least[0], least[1]);
+    sums->any += fmin(fmin(least[0], least[1]), least[2]);
+    sums->network += spent;
     dnnl_engine_destroy(engine);
 }
+
+/* --- other layers ----------------------------------------------------------------------------- */
 
 /* A picture in the layout that `block` asks for. */
 static float *new_picture(const q8_shape *shape, int block)
@@ -188,49 +316,57 @@ static float *new_picture(const q8_shape *shape, int block)
     return data;
 }
 
-/* The least seconds of one run within some time. */
-static double time_kernel(const q8_kernel *kernel, const float *const *in, float *const *out)
+/* By the kernel that the program would take. Tells its backend's name. */
+static const char *open_other(struct candidate *c, const q8_graph *graph, const q8_node *node)
 {
-    q8_err err = {0};
-    double best = INFINITY;
-    void *scratch = aligned_alloc(64, (kernel->scratch + 64) / 64 * 64);
-    const double end = now() + 0.06;
-    for (int i = 0; scratch && (i < 4 || now() < end); i++) {
-        const double start = now();
-        if (kernel->run(kernel, in, out, scratch, &err))
-            exit(1);
-        best = fmin(best, now() - start);
-    }
-    free(scratch);
-    return best;
-}
-
-/* A layer that is no convolution. */
-static double time_other(const q8_graph *graph, const q8_node *node)
-{
-    enum { MOST_EDGES = 64 };
     int block[MOST_EDGES];
-    float *edge[MOST_EDGES];
-    q8_kernel *kernel;
     q8_err err = {0};
     const char *backend;
-    if (node->n_in + node->n_out > MOST_EDGES)
-        return 0;
+    *c = (struct candidate){
+        .batch = 1, .best = INFINITY, .n_in = node->n_in, .n_edges = node->n_in + node->n_out};
+    if (c->n_edges > MOST_EDGES)
+        exit(1);
     for (int i = 0; i < node->n_in; i++)
         block[i] = graph->tensor[node->in[i]].shape.rank == 3 ? 16 : 1;
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = 1};
-    if (q8_plan_kernel(graph, node, &opts, block, &kernel, &backend, &err))
+    if (q8_plan_kernel(graph, node, &opts, block, &c->kernel, &backend, &err))
         exit(1);
-    for (int i = 0; i < node->n_in; i++)
-        edge[i] = new_picture(&graph->tensor[node->in[i]].shape, kernel->in_block);
+    if (q8_kernel_prepare(c->kernel, &err))
+        exit(1);
+    for (int i = 0; i < c->n_edges; i++) {
+        const bool in = i < node->n_in;
+        const int tensor = in ? node->in[i] : node->out[i - node->n_in];
+        c->edge[i] = new_picture(&graph->tensor[tensor].shape,
+                                 in ? c->kernel->in_block : c->kernel->out_block);
+    }
+    c->scratch = aligned_alloc(64, (c->kernel->scratch + 64) / 64 * 64);
+    return backend;
+}
+
+static void time_other(struct network *network, const q8_graph *graph, const q8_node *node,
+                       struct sums *sums)
+{
+    struct candidate c;
+    const char *backend = open_other(&c, graph, node);
+    take_turns(network, graph, &c, 1);
+    double spent = 0;
     for (int i = 0; i < node->n_out; i++)
-        edge[node->n_in + i] = new_picture(&graph->tensor[node->out[i]].shape, kernel->out_block);
-    const double ms = 1000 * time_kernel(kernel, (const float *const *)edge, edge + node->n_in);
-    printf("%s, %s: %.3f  %s\n", node->op->type, backend, ms, node->name);
-    for (int i = 0; i < node->n_in + node->n_out; i++)
-        free(edge[i]);
-    kernel->close(kernel);
-    return ms;
+        spent += 1000 * network->spent[node->out[i]] / network->batch;
+    printf("%s, %s  network %.3f  alone %.3f  %s\n", node->op->type, backend, spent, 1000 * c.best,
+           node->name);
+    sums->fp32 += 1000 * c.best;
+    sums->any += 1000 * c.best;
+    sums->network += spent;
+    close_candidate(&c);
+}
+
+/* A layer without a step of its own: whatever it takes is too much. */
+static void time_rest(struct network *network, const q8_graph *graph, const q8_node *node,
+                      struct sums *sums)
+{
+    take_turns(network, graph, NULL, 0);
+    for (int i = 0; i < node->n_out; i++)
+        sums->network += 1000 * network->spent[node->out[i]] / network->batch;
 }
 
 /* Does a plan give it a step of its own? */
@@ -256,12 +392,24 @@ static void mark_needed(const q8_graph *graph, bool *needed)
     }
 }
 
+static void time_node(struct network *network, const q8_graph *graph, const q8_node *node,
+                      const int *batch, int n, struct sums *sums)
+{
+    if (node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise)
+        time_layer(network, graph, node, batch, n, sums);
+    else if (has_step(graph, node))
+        time_other(network, graph, node, sums);
+    else
+        time_rest(network, graph, node, sums);
+}
+
 int main(int argc, char **argv)
 {
     static q8_err err;
     int batch[MOST_BATCHES] = {1, 8}, n = argc > 3 ? 0 : 2;
     q8_model *model;
-    double best[2] = {0, 0}, others = 0;
+    struct network network = {0};
+    struct sums sums = {0};
     if (argc < 3) {
         fputs("usage: primitives PROTOTXT CAFFEMODEL [BATCH...]\n", stderr);
         return 2;
@@ -279,19 +427,17 @@ int main(int argc, char **argv)
     if (!needed)
         return 1;
     mark_needed(graph, needed);
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const q8_node *node = graph->node[i];
-        if (node->op == &q8_op_input || !needed[node->out[0]])
-            continue;
-        if (node->op == &q8_op_convolution || node->op == &q8_op_convolutiondepthwise)
-            time_layer(graph, node, batch, n, best);
-        else if (has_step(graph, node))
-            others += time_other(graph, node);
+    if (open_network(&network, graph, needed, &err)) {
+        fprintf(stderr, "%s\n", err.text);
+        return 1;
     }
-    best[0] += others;
-    best[1] += others;
-    printf("sum_of_best %.4f ms/picture\nsum_of_best_with_bf16 %.4f ms/picture\n", best[0],
-           best[1]);
+    for (int i = 0; i < graph->n_nodes; i++)
+        if (graph->node[i]->op != &q8_op_input && needed[graph->node[i]->out[0]])
+            time_node(&network, graph, graph->node[i], batch, n, &sums);
+    printf("sum_of_best %.4f ms/picture\nsum_of_best_with_bf16 %.4f ms/picture\n"
+           "network %.4f ms/picture\nnetwork_to_best %.4f ratio\n",
+           sums.fp32, sums.any, sums.network, sums.network / sums.fp32);
+    close_network(&network);
     free(needed);
     q8_model_close(&model);
     return 0;

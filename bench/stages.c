@@ -185,8 +185,10 @@ static q8_code open_exec(struct bench *b)
     if (!wanted)
         return q8_fail_nomem(b->err);
     q8_quant_wanted(graph, wanted);
-    const q8_exec_opts opts = {
-        .backend = Q8_BACKEND_CPU, .batch = q8_calibration_batch(graph), .wanted = wanted};
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU,
+                               .batch = q8_calibration_batch(graph),
+                               .wanted = wanted,
+                               .threads = b->env.threads};
     b->batch = opts.batch;
     const double start = now();
     const q8_code code = q8_exec_open(&b->exec, graph, &opts, b->err);

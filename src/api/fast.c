@@ -10,7 +10,7 @@
 #include "quant/choose.h"
 #include "quant/quant.h"
 
-enum { PICTURES = 8 };
+enum { PICTURES = 4 };
 
 q8_code q8_fast_begin(q8_calibration_of *what, const q8_env *env, q8_err *err)
 {

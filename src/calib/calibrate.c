@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/team.h"
+#include "base/thread.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
 #include "calib/stats_gpu.h"
@@ -251,13 +252,15 @@ size_t q8_calibration_size(const q8_graph *graph, const bool *wanted)
     return bytes;
 }
 
-static q8_code open_exec(struct job *job, const q8_calibration_of *what, int batch, q8_err *err)
+static q8_code open_exec(struct job *job, const q8_calibration_of *what, int batch,
+                         const q8_env *env, q8_err *err)
 {
     const q8_exec_opts exec = {.backend = what->backend,
                                .gpu = what->gpu,
                                .gpu_views = true,
                                .batch = batch,
-                               .wanted = what->wanted};
+                               .wanted = what->wanted,
+                               .threads = q8_thread_count(env)};
     return q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
@@ -299,7 +302,7 @@ static q8_code plan_for_gpu(struct job *job, const q8_calibration_of *what, cons
     job->n_workers = gpu_workers(job->samples, env);
     for (int batch = asked; !job->exec && batch > 0; batch /= 2) {
         why = (q8_err){0};
-        code = open_exec(job, what, batch, &why);
+        code = open_exec(job, what, batch, env, &why);
         if (!code)
             code = try_runs(job, &why);
         if (code)
@@ -327,14 +330,14 @@ static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env
     const size_t shared = q8_exec_weight_bytes(job->graph);
     q8_code code = q8_memory_check(env, "the network's weights, as kernels read them", shared, err);
     if (!code && !job->exec)
-        code = open_exec(job, what, batch, err);
+        code = open_exec(job, what, batch, env, err);
     if (code)
         return code;
     size_t each = own + q8_exec_run_bytes(job->exec);
     job->n_workers = q8_memory_threads(env, shared, each, most);
     if (job->n_workers < most && q8_exec_batch(job->exec) > 1) {
         q8_exec_close(&job->exec);
-        code = open_exec(job, what, 1, err);
+        code = open_exec(job, what, 1, env, err);
         if (code)
             return code;
         each = own + q8_exec_run_bytes(job->exec);

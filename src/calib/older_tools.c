@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/team.h"
+#include "base/thread.h"
 #include "calib/loop.h"
 
 /* One thread's own. */
@@ -146,11 +147,15 @@ static q8_code add_up(struct worker *worker, int n, const q8_env *env, q8_err *e
     return q8_team_reduce(env, Q8_OK, &all, err);
 }
 
-static q8_code open_exec(q8_exec **exec, const q8_older_tool_of *what, q8_err *err)
+static q8_code open_exec(q8_exec **exec, const q8_older_tool_of *what, const q8_env *env,
+                         q8_err *err)
 {
     bool *wanted = calloc((size_t)what->graph->n_tensors + 1, sizeof(*wanted));
-    const q8_exec_opts opts = {
-        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = wanted};
+    const q8_exec_opts opts = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .batch = 1,
+                               .wanted = wanted,
+                               .threads = q8_thread_count(env)};
     *exec = NULL;
     if (!wanted)
         return q8_fail_nomem(err);
@@ -214,7 +219,7 @@ q8_code q8_older_tool_thresholds(float *threshold, const q8_older_tool_of *what,
         return Q8_OK;
     int n = 0;
     q8_exec *exec = NULL;
-    q8_code code = open_exec(&exec, what, err);
+    q8_code code = open_exec(&exec, what, env, err);
     if (!code)
         code = find_workers(&n, exec, what, env, err);
     struct worker *worker = code ? NULL : calloc((size_t)n, sizeof(*worker));

@@ -16,22 +16,20 @@
 #include "calib/log.h"
 #include "calib/threshold_method.h"
 
-enum { MAX_LEVELS = 255 };
-
 /* Divergences closer than this count as equal. */
 #define TIE 1e-9
 
 /* More than a divergence's own rounding errors. */
 #define ROUNDING 1e-11
 
-/* Sums over the bins before bin i, so that any stretch of bins costs two look-ups. */
+/* Sums over the bins before bin i, so that any stretch of bins costs two look-ups. Behind the last
+ * there is an empty bin. */
 struct sums {
     double unit;                     /* probability of one value */
     double smooth;                   /* raises each probability */
-    double values[Q8_HIST_BINS + 1]; /* exact: integers */
-    double filled[Q8_HIST_BINS + 1]; /* bins that are not empty */
+    double values[Q8_HIST_BINS + 2]; /* exact: integers */
+    double filled[Q8_HIST_BINS + 2]; /* bins that are not empty */
     double own[Q8_HIST_BINS + 1];    /* p log p of those, smoothed */
-    double share[MAX_LEVELS + 1];    /* share[i] = i / levels */
 };
 
 /* Bins `first` to `end` of one of the sums. */
@@ -50,15 +48,15 @@ static bool is_filled(const struct sums *s, int i)
     return s->filled[i + 1] > s->filled[i];
 }
 
-static void add_up(struct sums *s, const q8_hist *hist, int n, int levels)
+static void add_up(struct sums *s, const q8_hist *hist, int n)
 {
-    for (int i = 0; i <= levels; i++)
-        s->share[i] = (double)i / levels;
     s->values[0] = s->filled[0] = s->own[0] = 0;
     for (int i = 0; i < n; i++) {
         s->values[i + 1] = s->values[i] + (double)hist->bin[i];
         s->filled[i + 1] = s->filled[i] + (hist->bin[i] > 0);
     }
+    s->values[n + 1] = s->values[n];
+    s->filled[n + 1] = s->filled[n];
     s->unit = 1 / s->values[n];
     s->smooth = 0.2048 / n;
     for (int i = 0; i < n; i++) {
@@ -67,94 +65,115 @@ static void add_up(struct sums *s, const q8_hist *hist, int n, int levels)
     }
 }
 
-/* Where levels meet: in bin `whole`, at part / levels of it. */
-struct edge {
-    int whole, part;
+/* Levels at a time: between two looks at whether a candidate can still win, and as many logarithms
+ * as make vector code worth it. */
+enum { RUN = 16 };
+
+/* One of the sums at edges between levels: those of the bins before the one that an edge is in,
+ * with the share of that one, and with all of it if the edge cuts it. */
+struct at_edges {
+    double below[RUN + 1], at[RUN + 1], above[RUN + 1];
 };
 
-static struct edge next_edge(struct edge e, int whole, int part, int levels)
+static void look_up(struct at_edges *e, int j, const double *sums, int whole, double share)
 {
-    e.whole += whole;
-    e.part += part;
-    if (e.part >= levels) {
-        e.whole++;
-        e.part -= levels;
-    }
-    return e;
+    const double below = sums[whole], bin = sums[whole + 1] - below;
+    e->below[j] = below;
+    e->at[j] = below + share * bin;
+    e->above[j] = share > 0 ? below + bin : below;
 }
 
-/* A level's share of the bins: `first` to `end` whole, and a part of the one before. */
-struct level {
-    int first, end;
-    double before;
-    double q; /* probability of each of its bins that is not empty, once it has been quantised */
+/* Some levels that follow each other: level j is between edge j, in bin `whole` at part / levels of
+ * it, and edge j + 1. */
+struct run {
+    int whole, part;       /* of the last edge */
+    double after[RUN + 1]; /* shares of the bins that edges cut */
+    struct at_edges values, filled;
+    double q[RUN + 1]; /* [j + 1]: of level j's bins that are not empty, once it has been quantised;
+                          [0] is of the level before */
+    double weight[2 * RUN], of[2 * RUN]; /* terms weight * log(of), of bins that are one level's,
+                                            then of those that edge j cuts */
 };
 
-static struct level level_between(const struct sums *s, struct edge from, struct edge to,
-                                  int levels)
+static void place_edge(struct run *r, int j, const struct sums *s, double unit)
 {
-    struct level l = {.first = from.whole + (from.part > 0), .end = to.whole};
-    double values = stretch(s->values, l.first, l.end);
-    double filled = stretch(s->filled, l.first, l.end);
-    if (from.part > 0) {
-        l.before = s->share[levels - from.part];
-        values += l.before * stretch(s->values, l.first - 1, l.first);
-        filled += l.before * stretch(s->filled, l.first - 1, l.first);
-    }
-    if (to.part > 0) {
-        const double after = s->share[to.part];
-        values += after * stretch(s->values, l.end, l.end + 1);
-        filled += after * stretch(s->filled, l.end, l.end + 1);
-    }
-    l.q = filled > 0 ? values / filled * s->unit : 0;
-    return l;
+    r->after[j] = r->part * unit;
+    look_up(&r->values, j, s->values, r->whole, r->after[j]);
+    look_up(&r->filled, j, s->filled, r->whole, r->after[j]);
 }
 
-/* Levels between two looks at whether a candidate can still win. */
-enum { LOOK = 16 };
-
-/* Terms weight * log(of), gathered so that the logarithms are one loop. */
-struct terms {
-    int n;
-    double weight[2 * LOOK], of[2 * LOOK];
-    double sum; /* of those that were gathered before */
-};
-
-static void add_term(struct terms *t, double weight, double of)
+/* Puts `n` levels of clip / levels bins behind the last edge. */
+static void place_levels(struct run *r, int n, const struct sums *s, int clip, int levels)
 {
-    t->weight[t->n] = weight;
-    t->of[t->n] = of;
-    t->n++;
+    const int whole = clip / levels, part = clip % levels;
+    const double unit = 1.0 / levels;
+    place_edge(r, 0, s, unit);
+    for (int j = 1; j <= n; j++) {
+        const int sum = r->part + part, over = sum >= levels;
+        r->whole += whole + over;
+        r->part = over ? sum - levels : sum;
+        place_edge(r, j, s, unit);
+    }
+    if (r->whole == clip) { /* the last bin, where all above it is put, comes by itself */
+        r->values.below[n] = s->values[clip - 1];
+        r->filled.below[n] = s->filled[clip - 1];
+    }
 }
 
+/* The levels' q, and the terms of p log q. */
 Q8_SIMD_CLONES
-static void take_logs(double *x, int n)
+static void quantise(struct run *r, int n, const struct sums *s)
 {
-    for (int i = 0; i < n; i++)
-        x[i] = q8_log(x[i]);
+    const struct at_edges *v = &r->values, *f = &r->filled;
+    const double unit = s->unit, smooth = s->smooth;
+    for (int j = 0; j < n; j++) {
+        const double values = v->at[j + 1] - v->at[j], filled = f->at[j + 1] - f->at[j];
+        r->q[j + 1] = values / (filled > 0 ? filled : 1) * unit;
+    }
+    for (int j = 0; j < n; j++) {
+        r->weight[j] =
+            (v->below[j + 1] - v->above[j]) * unit + (f->below[j + 1] - f->above[j]) * smooth;
+        r->of[j] = r->q[j + 1] + smooth;
+    }
+    for (int j = 0; j < n; j++) {
+        r->weight[RUN + j] =
+            (v->above[j] - v->below[j]) * unit + (f->above[j] - f->below[j]) * smooth;
+        r->of[RUN + j] = r->after[j] * r->q[j] + (1 - r->after[j]) * r->q[j + 1] + smooth;
+    }
+    for (int j = n; j < RUN; j++) {
+        r->weight[j] = r->weight[RUN + j] = 0;
+        r->of[j] = r->of[RUN + j] = 1;
+    }
 }
 
-static void sum_terms(struct terms *t)
+/* Sum of the terms, in an order that leaves room for vector code. */
+Q8_SIMD_CLONES
+static double sum_terms(const struct run *r)
 {
-    take_logs(t->of, t->n);
-    for (int i = 0; i < t->n; i++)
-        t->sum += t->weight[i] * t->of[i];
-    t->n = 0;
+    enum { LANES = 8 };
+    double sum[LANES] = {0};
+    for (int i = 0; i < 2 * RUN; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            sum[k] += r->weight[i + k] * q8_log(r->of[i + k]);
+    for (int width = LANES / 2; width > 0; width /= 2)
+        for (int k = 0; k < width; k++)
+            sum[k] += sum[k + width];
+    return sum[0];
 }
 
-/* What bins from edge `from` on add at least to the divergence: as much as if all were one bin
+/* What the bins add at least to the divergence from an edge on: as much as if all were one bin
  * (log-sum inequality). @param q_before of the level that ends at the edge */
-static double least_rest(const struct sums *s, int clip, struct edge from, double q_before)
+static double least_rest(const struct sums *s, int clip, int levels, int whole, int part,
+                         double q_before)
 {
-    const int first = from.whole, last = clip - 1;
-    const double before = from.part > 0 ? s->share[from.part] : 0; /* of the bin that is shared */
-    const double bins = stretch(s->filled, first, clip) + !is_filled(s, last);
+    const double before = (double)part / levels; /* of the bin that is cut */
+    const double bins = stretch(s->filled, whole, clip) + !is_filled(s, clip - 1);
     const double values =
-        stretch(s->values, first, clip) - before * stretch(s->values, first, first + 1);
-    const double p = 1 - s->values[first] * s->unit + bins * s->smooth;
+        stretch(s->values, whole, clip) - before * stretch(s->values, whole, whole + 1);
+    const double p = 1 - s->values[whole] * s->unit + bins * s->smooth;
     const double q =
-        values * s->unit + (is_filled(s, first) ? before * q_before : 0) + bins * s->smooth;
-    return p > 0 && q > 0 ? p * (q8_log(p) - q8_log(q)) : 0;
+        values * s->unit + (is_filled(s, whole) ? before * q_before : 0) + bins * s->smooth;
+    return p > 0 && q > 0 ? p * q8_log(p / q) : 0;
 }
 
 /* KL(P || Q): P is the first `clip` bins with what lies above in the last of them, Q is P's own
@@ -163,34 +182,26 @@ static double least_rest(const struct sums *s, int clip, struct edge from, doubl
 static double divergence(const struct sums *s, int clip, int levels, double most)
 {
     const int last = clip - 1;
-    struct terms cross = {.n = 0}; /* p log q */
-    struct edge from = {0, 0};
-    double q_before = 0;
-    for (int j = 0; j < levels; j++) {
-        const struct edge to = next_edge(from, clip / levels, clip % levels, levels);
-        const struct level l = level_between(s, from, to, levels);
-        const int end = j < levels - 1 ? l.end : last; /* the last bin comes below */
-        const double p = stretch(s->values, l.first, end) * s->unit +
-                         stretch(s->filled, l.first, end) * s->smooth;
-        if (p > 0)
-            add_term(&cross, p, l.q + s->smooth);
-        if (l.before > 0 && is_filled(s, l.first - 1)) {
-            const double q = (1 - l.before) * q_before + l.before * l.q;
-            add_term(&cross, probability(s, l.first - 1) + s->smooth, q + s->smooth);
-        }
-        q_before = l.q;
-        from = to;
-        if (j % LOOK < LOOK - 1 || j >= levels - 2)
-            continue;
-        sum_terms(&cross);
-        const double least = s->own[from.whole] - cross.sum + least_rest(s, clip, from, q_before);
-        if (least > most + ROUNDING)
-            return least;
+    struct run r;     /* of which little is read before it is written */
+    double cross = 0; /* p log q */
+    double least = least_rest(s, clip, levels, 0, 0, 0);
+    int n = 0;
+    r.whole = r.part = 0;
+    r.q[0] = 0;
+    for (int j = 0; j < levels && least <= most + ROUNDING; j += RUN) {
+        r.q[0] = r.q[n];
+        n = levels - j < RUN ? levels - j : RUN;
+        place_levels(&r, n, s, clip, levels);
+        quantise(&r, n, s);
+        cross += sum_terms(&r);
+        if (j + n < levels)
+            least = s->own[r.whole] - cross + least_rest(s, clip, levels, r.whole, r.part, r.q[n]);
     }
-    sum_terms(&cross);
+    if (least > most + ROUNDING)
+        return least;
     const double p = 1 - s->values[last] * s->unit + s->smooth;
-    const double q = (is_filled(s, last) ? q_before : 0) + s->smooth;
-    return s->own[last] - cross.sum + p * (q8_log(p) - q8_log(q));
+    const double q = (is_filled(s, last) ? r.q[n] : 0) + s->smooth;
+    return s->own[last] - cross + p * (q8_log(p) - q8_log(q));
 }
 
 /* The least divergence of some candidates, and so no less than that of all. */
@@ -207,7 +218,7 @@ double q8_clip_kl(const q8_span *span, int levels)
 {
     struct sums s;
     const int n = span->n;
-    add_up(&s, span->hist, n, levels);
+    add_up(&s, span->hist, n);
     int best = n;
     double least = DBL_MAX;
     const double most = least_of_some(&s, n, levels) + TIE;

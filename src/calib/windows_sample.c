@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/thread.h"
 #include "calib/loop.h"
 #include "calib/windows.h"
 
@@ -39,8 +40,11 @@ static q8_code open_job(struct job *job, const q8_windows_of *what, const q8_env
     if (code)
         return code;
     q8_samples_thin_out(job->samples, Q8_WINDOWS_PICTURES);
-    const q8_exec_opts exec = {
-        .backend = what->backend, .gpu = what->gpu, .batch = 1, .wanted = what->wanted};
+    const q8_exec_opts exec = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .batch = 1,
+                               .wanted = what->wanted,
+                               .threads = q8_thread_count(env)};
     code = q8_exec_open(&job->exec, what->graph, &exec, err);
     if (code)
         return code;

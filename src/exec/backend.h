@@ -12,7 +12,8 @@ typedef union q8_spot {
 
 struct q8_gpu_run;
 
-/** A node made ready to run for a fixed batch. Immutable; run() may be called from several threads.
+/** A node to run for a fixed batch. Immutable once prepared; run() may be called from several
+ * threads.
  */
 typedef struct q8_kernel {
     int in_block, out_block; /**< layout it reads rank-3 inputs in / makes rank-3 outputs in */
@@ -20,12 +21,20 @@ typedef struct q8_kernel {
     q8_code (*run)(const struct q8_kernel *kernel, const float *const *in, float *const *out,
                    void *scratch, q8_err *err);
     void (*close)(struct q8_kernel *kernel); /**< frees the kernel too */
+    /** What takes long and nothing else waits for, once, before the first run: generating code,
+     *  bringing weights into shape. Kernels may be prepared at the same time. NULL: nothing. */
+    q8_code (*prepare)(struct q8_kernel *kernel, q8_err *err);
     /** Instead of run(): has the work done by the GPU after what it was given before, or waits for
      * it where an output is in the host's memory. Blocks may be ::Q8_ON_GPU. */
     q8_code (*enqueue)(const struct q8_kernel *kernel, struct q8_gpu_run *run, const q8_spot *in,
                        const q8_spot *out, q8_err *err);
     size_t gpu_scratch; /**< bytes enqueue() needs */
 } q8_kernel;
+
+static inline q8_code q8_kernel_prepare(q8_kernel *kernel, q8_err *err)
+{
+    return kernel->prepare ? kernel->prepare(kernel, err) : Q8_OK;
+}
 
 typedef struct q8_backend {
     const char *name;

@@ -41,6 +41,7 @@ typedef struct q8_exec_opts {
                            not run. NULL: the network's outputs */
     q8_gpu *gpu;        /**< of ::Q8_BACKEND_GPU; outlives the plan */
     bool gpu_views;     /**< the observer takes views of what lies on the GPU; else it is copied */
+    int threads;        /**< to make the plan with; it does not depend on them. 0: one */
 } q8_exec_opts;
 
 /** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */

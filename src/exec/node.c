@@ -50,6 +50,8 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
         code = q8_pointwise_compile(graph, node, &r->kernel, err);
     if (!code && !r->kernel)
         code = q8_plan_kernel(graph, node, &opts, plain, &r->kernel, &backend, err);
+    if (!code)
+        code = q8_kernel_prepare(r->kernel, err);
     if (!code) {
         r->n_in = node->n_in;
         r->n_out = node->n_out;

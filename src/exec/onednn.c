@@ -22,8 +22,8 @@
 enum { MAX_CONSTANTS = 2, ALIGN = 64 };
 
 struct constant {
-    int arg;
     dnnl_memory_t memory;
+    q8_dnnl_constant from;
     void *own; /* reordered copy; NULL when the node's weights are used as they are */
 };
 
@@ -31,8 +31,8 @@ struct kernel {
     q8_kernel base;
     const q8_node *node;
     dnnl_engine_t engine;
-    dnnl_primitive_desc_t pd; /* owns the memory descriptors below */
-    dnnl_primitive_t primitive;
+    dnnl_primitive_desc_t pd;   /* owns the memory descriptors below */
+    dnnl_primitive_t primitive; /* as its constants, NULL until prepared */
     q8_dnnl_md src, dst, scratchpad;
     size_t times, src_step, dst_step; /* executions, and floats from one to the next */
     struct constant constant[MAX_CONSTANTS];
@@ -137,7 +137,7 @@ static dnnl_status_t execute(const struct kernel *k, const float *src, float *ds
         {DNNL_ARG_SRC, NULL}, {DNNL_ARG_DST, NULL}, {DNNL_ARG_SCRATCHPAD, NULL}};
     dnnl_stream_t stream = NULL;
     for (int i = 0; i < k->n_constants; i++)
-        args[3 + i] = (dnnl_exec_arg_t){k->constant[i].arg, k->constant[i].memory};
+        args[3 + i] = (dnnl_exec_arg_t){k->constant[i].from.arg, k->constant[i].memory};
     dnnl_status_t status =
         dnnl_memory_create(&args[0].memory, k->src, k->engine, (void *)(uintptr_t)src);
     if (!status)
@@ -172,23 +172,34 @@ static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *
 }
 
 /* A constant in the layout the primitive wants, as a copy only where that differs. */
-static q8_code add_constant(const q8_dnnl_job *job, struct kernel *k, const q8_dnnl_constant *c)
+static q8_code prepare_constant(const struct kernel *k, struct constant *c, q8_err *err)
 {
-    struct constant *to = &k->constant[k->n_constants++];
-    to->arg = c->arg;
-    q8_dnnl_md md = dnnl_primitive_desc_query_md(k->pd, dnnl_query_exec_arg_md, c->arg);
-    void *data = (void *)(uintptr_t)c->data; /* read only, whatever the type says */
-    const bool as_is = q8_dnnl_is(md, &c->tensor);
+    q8_dnnl_md md = dnnl_primitive_desc_query_md(k->pd, dnnl_query_exec_arg_md, c->from.arg);
+    void *data = (void *)(uintptr_t)c->from.data; /* read only, whatever the type says */
+    const bool as_is = q8_dnnl_is(md, &c->from.tensor);
     if (!as_is) {
         const size_t size = (dnnl_memory_desc_get_size(md) + ALIGN - 1) / ALIGN * ALIGN;
-        data = to->own = q8_large_pages(aligned_alloc(ALIGN, size), size);
+        data = c->own = q8_large_pages(aligned_alloc(ALIGN, size), size);
         if (!data)
-            return q8_fail_nomem(job->err);
+            return q8_fail_nomem(err);
     }
-    dnnl_status_t status = dnnl_memory_create(&to->memory, md, k->engine, data);
+    dnnl_status_t status = dnnl_memory_create(&c->memory, md, k->engine, data);
     if (!status && !as_is)
-        status = q8_dnnl_reorder(k->engine, &c->tensor, c->data, md, to->memory);
-    return status ? q8_dnnl_fail(job, "reorder the weights", status) : Q8_OK;
+        status = q8_dnnl_reorder(k->engine, &c->from.tensor, c->from.data, md, c->memory);
+    return status ? fail(k->node, "reorder the weights", status, err) : Q8_OK;
+}
+
+static q8_code prepare_kernel(q8_kernel *base, q8_err *err)
+{
+    struct kernel *k = (struct kernel *)base;
+    q8_dnnl_before before;
+    q8_dnnl_enter(&before);
+    dnnl_status_t status = dnnl_primitive_create(&k->primitive, k->pd);
+    q8_code code = status ? fail(k->node, "compile the layer", status, err) : Q8_OK;
+    for (int i = 0; !code && i < k->n_constants; i++)
+        code = prepare_constant(k, &k->constant[i], err);
+    q8_dnnl_leave(&before);
+    return code;
 }
 
 q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int in_block,
@@ -200,8 +211,11 @@ q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int
         dnnl_primitive_desc_destroy(pd);
         return q8_fail_nomem(job->err);
     }
-    k->base = (q8_kernel){
-        .in_block = in_block, .out_block = out_block, .run = run_kernel, .close = close_kernel};
+    k->base = (q8_kernel){.in_block = in_block,
+                          .out_block = out_block,
+                          .run = run_kernel,
+                          .close = close_kernel,
+                          .prepare = prepare_kernel};
     k->node = job->node;
     k->engine = job->engine;
     k->pd = pd;
@@ -212,17 +226,9 @@ q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int
     k->times = (size_t)job->times;
     k->src_step = dnnl_memory_desc_get_size(k->src) / sizeof(float);
     k->dst_step = dnnl_memory_desc_get_size(k->dst) / sizeof(float);
-    q8_code code = Q8_OK;
-    dnnl_status_t status = dnnl_primitive_create(&k->primitive, pd);
-    if (status)
-        code = q8_dnnl_fail(job, "compile the layer", status);
-    for (int i = 0; !code && i < n_constants; i++)
-        code = add_constant(job, k, &constant[i]);
-    if (code) {
-        k->engine = NULL; /* still the job's */
-        close_kernel(&k->base);
-        return code;
-    }
+    k->n_constants = n_constants;
+    for (int i = 0; i < n_constants; i++)
+        k->constant[i].from = constant[i];
     *job->engine_taken = true;
     *kernel = &k->base;
     return Q8_OK;

@@ -67,6 +67,11 @@ static void close_kernel(q8_kernel *base)
     free(k);
 }
 
+static q8_code prepare_kernel(q8_kernel *base, q8_err *err)
+{
+    return q8_kernel_prepare(((struct kernel *)base)->conv, err);
+}
+
 /* Takes over `conv`. */
 static q8_code wrap(const q8_dnnl_job *job, q8_kernel *conv, int batch, q8_kernel **kernel)
 {
@@ -79,7 +84,8 @@ static q8_code wrap(const q8_dnnl_job *job, q8_kernel *conv, int batch, q8_kerne
         .base = {.in_block = conv->in_block,
                  .out_block = conv->out_block,
                  .run = run_kernel,
-                 .close = close_kernel},
+                 .close = close_kernel,
+                 .prepare = prepare_kernel},
         .conv = conv,
         .batch = batch,
         .in_count = q8_layout_count(job->in, conv->in_block),
@@ -98,19 +104,33 @@ static int fast_block(void)
     return q8_dnnl_has_isa(dnnl_cpu_isa_avx512_core_bf16) ? 16 : 0;
 }
 
-/* What a filter covers of 1 to 3 channels, at least: fewer products do not repay the rounding. */
-enum { MIN_FLAT_KERNEL = 25 };
+/* Is there enough to compute on what has to be rounded? Measured on Sapphire Rapids: below 24
+ * products for each value read or written, moving the values is what takes the time, and with fewer
+ * than 32 channels AMX's tiles are not even half full. What lies as bf16 has it already stays so at
+ * less. 1 to 3 channels are read as they are, where a filter must cover 25 values of each. */
+static bool repays_rounding(const q8_dnnl_job *job)
+{
+    enum { MIN_PRODUCTS = 24, MIN_IN_PLACE = 6, MIN_CHANNELS = 32, FEW_CHANNELS = 3 };
+    enum { MIN_FLAT_KERNEL = 25 };
+    const q8_conv_attr *a = job->node->attr;
+    const size_t kernel = (size_t)a->kernel_w * (size_t)a->kernel_h;
+    const size_t channels = (size_t)job->in->dim[0];
+    const size_t values = q8_shape_count(job->in) + q8_shape_count(job->out);
+    const size_t products = q8_shape_count(job->out) * kernel * channels / (size_t)a->group;
+    if (channels <= FEW_CHANNELS)
+        return kernel >= MIN_FLAT_KERNEL;
+    if (job->in_block == job->block)
+        return products / values >= MIN_IN_PLACE;
+    return channels >= MIN_CHANNELS && products / values >= MIN_PRODUCTS;
+}
 
 /* The rule looks at the processor and the shape alone, never at a clock, so results are the same in
  * every run. Pictures of 1 to 3 channels are best read as they are, or as pixels. */
 static q8_code compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
 {
-    const q8_conv_attr *a = job->node->attr;
-    const bool few = job->in->dim[0] < 4, flat = few && job->block != Q8_CHANNELS_LAST;
+    const bool flat = job->in->dim[0] < 4 && job->block != Q8_CHANNELS_LAST;
     const q8_dnnl_way way = {dnnl_convolution_direct, flat ? 1 : job->block, job->block, true};
-    return few && a->kernel_w * a->kernel_h < MIN_FLAT_KERNEL
-               ? Q8_OK
-               : q8_dnnl_compile_convolution_in(job, &way, kernel);
+    return repays_rounding(job) ? q8_dnnl_compile_convolution_in(job, &way, kernel) : Q8_OK;
 }
 
 static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,

@@ -237,6 +237,11 @@ static void close_bordered(q8_kernel *base)
     free(k);
 }
 
+static q8_code prepare_bordered(q8_kernel *base, q8_err *err)
+{
+    return q8_kernel_prepare(((struct bordered *)base)->conv, err);
+}
+
 /* Sizes are in range: infer() has checked the padded ones, and the copy is one more tensor. */
 static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
 {
@@ -262,7 +267,8 @@ static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
     k->base = (q8_kernel){.in_block = block,
                           .out_block = k->conv->out_block,
                           .run = run_bordered,
-                          .close = close_bordered};
+                          .close = close_bordered,
+                          .prepare = prepare_bordered};
     k->planes = (size_t)job->batch * (((size_t)k->in.dim[0] + (size_t)block - 1) / (size_t)block);
     k->base.scratch = bordered_bytes(k) + k->conv->scratch;
     *kernel = &k->base;
@@ -316,6 +322,13 @@ static void close_pair(q8_kernel *base)
     free(k);
 }
 
+static q8_code prepare_pair(q8_kernel *base, q8_err *err)
+{
+    struct pair *k = (struct pair *)base;
+    q8_code code = q8_kernel_prepare(k->first, err);
+    return code ? code : q8_kernel_prepare(k->second, err);
+}
+
 /* Puts `second`, which it takes over, behind `*kernel`. */
 static q8_code append(q8_kernel **kernel, q8_kernel *second, q8_err *err)
 {
@@ -330,7 +343,8 @@ static q8_code append(q8_kernel **kernel, q8_kernel *second, q8_err *err)
                           .out_block = first->out_block,
                           .scratch = scratch,
                           .run = run_pair,
-                          .close = close_pair};
+                          .close = close_pair,
+                          .prepare = prepare_pair};
     k->first = first;
     k->second = second;
     *kernel = &k->base;

@@ -2,6 +2,8 @@
  * sum over few channels. */
 #ifdef Q8_HAVE_OPENCL
 
+#include <pthread.h>
+
 #include "exec/opencl.h"
 #include "ops/conv.h"
 #include "ops/innerproduct.h"
@@ -48,6 +50,32 @@ static q8_code finish_sums(const q8_cl_node *k, q8_gpu_run *run, cl_mem y, int c
     return q8_cl_launch(run, Q8_CL_affine, &grid, arg, sizeof(arg) / sizeof(arg[0]), err);
 }
 
+/* C = A * B or A * B^T for each of a batch, row-major and without gaps. */
+struct product {
+    size_t m, n, k;
+    bool b_transposed;
+    cl_mem a, b, c;
+    size_t a_offset, b_offset, c_offset;
+    size_t a_stride, b_stride, c_stride; /* from one of the batch to the next */
+    size_t batch;
+};
+
+/* One thread at a time hands work to CLBlast (1.5.3): when its tables are read for the first time
+ * they are freed under the feet of other threads. The work itself does not wait. */
+static q8_code multiply(q8_gpu_run *run, const struct product *p, q8_err *err)
+{
+    static pthread_mutex_t alone = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&alone);
+    const CLBlastStatusCode status = q8_cl.CLBlastSgemmStridedBatched(
+        CLBlastLayoutRowMajor, CLBlastTransposeNo,
+        p->b_transposed ? CLBlastTransposeYes : CLBlastTransposeNo, p->m, p->n, p->k, 1, p->a,
+        p->a_offset, p->k, p->a_stride, p->b, p->b_offset, p->b_transposed ? p->k : p->n,
+        p->b_stride, 0, p->c, p->c_offset, p->n, p->c_stride, p->batch, &run->queue, NULL);
+    pthread_mutex_unlock(&alone);
+    return status ? q8_cl_fail(run->gpu, "multiply matrices with CLBlast", (cl_int)status, err)
+                  : Q8_OK;
+}
+
 /* --- convolutions ----------------------------------------------------------------------------- */
 
 static bool is_pointwise(const q8_cl_conv *g)
@@ -68,24 +96,29 @@ static q8_code make_columns(const q8_cl_node *k, q8_gpu_run *run, cl_mem x, int 
 }
 
 /* Each picture of a group is one product, so its results do not depend on the others. */
-static q8_code multiply(const q8_cl_node *k, q8_gpu_run *run, cl_mem x, cl_mem y, size_t group,
-                        q8_err *err)
+static q8_code multiply_group(const q8_cl_node *k, q8_gpu_run *run, cl_mem x, cl_mem y,
+                              size_t group, q8_err *err)
 {
     const q8_cl_conv *g = &k->as.conv;
     const size_t inputs = (size_t)(g->channels / g->groups),
                  taps = (size_t)g->kernel_h * g->kernel_w;
     const size_t area = (size_t)g->out_h * g->out_w, outputs = (size_t)(g->outputs / g->groups);
     const bool pointwise = is_pointwise(g);
-    const cl_mem b = pointwise ? x : run->scratch;
-    const size_t b_offset = pointwise ? group * inputs * area : 0;
-    const size_t b_stride = pointwise ? (size_t)g->channels * area : inputs * taps * area;
-    const CLBlastStatusCode status = q8_cl.CLBlastSgemmStridedBatched(
-        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeNo, outputs, area, inputs * taps,
-        1, k->constant[WEIGHT], group * outputs * inputs * taps, inputs * taps, 0, b, b_offset,
-        area, b_stride, 0, y, group * outputs * area, area, (size_t)g->outputs * area,
-        (size_t)g->batch, &run->queue, NULL);
-    return status ? q8_cl_fail(run->gpu, "multiply matrices with CLBlast", (cl_int)status, err)
-                  : Q8_OK;
+    const struct product p = {
+        .m = outputs,
+        .n = area,
+        .k = inputs * taps,
+        .a = k->constant[WEIGHT],
+        .b = pointwise ? x : run->scratch,
+        .c = y,
+        .a_offset = group * outputs * inputs * taps,
+        .b_offset = pointwise ? group * inputs * area : 0,
+        .c_offset = group * outputs * area,
+        .b_stride = pointwise ? (size_t)g->channels * area : inputs * taps * area,
+        .c_stride = (size_t)g->outputs * area,
+        .batch = (size_t)g->batch,
+    };
+    return multiply(run, &p, err);
 }
 
 static q8_code run_product(const q8_kernel *base, q8_gpu_run *run, const q8_spot *in,
@@ -98,7 +131,7 @@ static q8_code run_product(const q8_kernel *base, q8_gpu_run *run, const q8_spot
         if (!is_pointwise(g))
             code = make_columns(k, run, in[0].gpu, i, err);
         if (!code)
-            code = multiply(k, run, in[0].gpu, out[0].gpu, (size_t)i, err);
+            code = multiply_group(k, run, in[0].gpu, out[0].gpu, (size_t)i, err);
     }
     const int area = g->out_h * g->out_w;
     return code ? code
@@ -201,13 +234,20 @@ static q8_code run_inner(const q8_kernel *base, q8_gpu_run *run, const q8_spot *
     const q8_innerproduct_attr *a = k->node->attr;
     const size_t outputs = (size_t)a->num_output, inputs = (size_t)a->weight_data_size / outputs;
     const size_t rows = (size_t)k->batch * q8_shape_count(q8_cl_in(k, 0)) / inputs;
-    const CLBlastStatusCode status = q8_cl.CLBlastSgemmStridedBatched(
-        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, rows, outputs, inputs, 1,
-        in[0].gpu, 0, inputs, rows * inputs, k->constant[WEIGHT], 0, inputs, outputs * inputs, 0,
-        out[0].gpu, 0, outputs, rows * outputs, 1, &run->queue, NULL);
-    if (status)
-        return q8_cl_fail(run->gpu, "multiply matrices with CLBlast", (cl_int)status, err);
-    return finish_sums(k, run, out[0].gpu, a->num_output, 1, (int)(rows * outputs), err);
+    const struct product p = {.m = rows,
+                              .n = outputs,
+                              .k = inputs,
+                              .b_transposed = true,
+                              .a = in[0].gpu,
+                              .b = k->constant[WEIGHT],
+                              .c = out[0].gpu,
+                              .a_stride = rows * inputs,
+                              .b_stride = outputs * inputs,
+                              .c_stride = rows * outputs,
+                              .batch = 1};
+    const q8_code code = multiply(run, &p, err);
+    return code ? code
+                : finish_sums(k, run, out[0].gpu, a->num_output, 1, (int)(rows * outputs), err);
 }
 
 static q8_code make_inner(q8_cl_node *k, q8_err *err)

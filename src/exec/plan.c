@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "exec/layout.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -474,6 +475,12 @@ static q8_code plan_graph(struct planner *p)
     return code;
 }
 
+static q8_code prepare_step(void *user, int step, q8_err *err)
+{
+    const q8_exec *exec = user;
+    return q8_kernel_prepare(exec->step[step].kernel, err);
+}
+
 /* --- open and close --------------------------------------------------------------------------- */
 
 q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *opts, q8_err *err)
@@ -502,6 +509,9 @@ q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *o
         for (int i = 0; i < N_PLACES; i++)
             p.place[t].part[i] = -1;
     code = plan_graph(&p);
+    if (!code)
+        code = q8_parallel_each(opts->threads > 0 ? opts->threads : 1, exec->n_steps, prepare_step,
+                                exec, err);
 fail:
     free(p.place);
     if (code)

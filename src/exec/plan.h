@@ -45,7 +45,7 @@ struct q8_exec {
     size_t gpu_slab_bytes, gpu_scratch_bytes;
 };
 
-/** A node's kernel from the first backend that supports it.
+/** A node's kernel, still to be prepared, from the first backend that supports it.
  *  @param in_block layouts in the host's memory, where such a backend is to read them
  *  @param backend its name */
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/team.h"
+#include "base/thread.h"
 #include "calib/loop.h"
 #include "ops/int8.h"
 #include "verify/outputs.h"
@@ -153,7 +154,7 @@ static q8_code find_forms(struct job *job, q8_arena *arena, q8_err *err)
     return code ? code : find_classes(job, err);
 }
 
-static q8_code open_exec(struct job *job, q8_arena *arena, q8_err *err)
+static q8_code open_exec(struct job *job, const q8_env *env, q8_arena *arena, q8_err *err)
 {
     const q8_pair *pair = &job->pair;
     const size_t n = (size_t)pair->graph->n_tensors + 1;
@@ -174,8 +175,11 @@ static q8_code open_exec(struct job *job, q8_arena *arena, q8_err *err)
     }
     for (int i = 0; i < pair->graph->n_outputs; i++)
         wanted[pair->graph->output[i]] = wanted[pair->simulated[i]] = true;
-    const q8_exec_opts opts = {
-        .backend = job->what->backend, .gpu = job->what->gpu, .batch = 1, .wanted = wanted};
+    const q8_exec_opts opts = {.backend = job->what->backend,
+                               .gpu = job->what->gpu,
+                               .batch = 1,
+                               .wanted = wanted,
+                               .threads = q8_thread_count(env)};
     return q8_exec_open(&job->exec, pair->graph, &opts, err);
 }
 
@@ -406,7 +410,7 @@ q8_code q8_verify_run(q8_verify_result *result, const q8_verify_of *what, const 
     if (!code)
         code = find_forms(&job, arena, err);
     if (!code)
-        code = open_exec(&job, arena, err);
+        code = open_exec(&job, env, arena, err);
     if (!code)
         code = open_workers(&job, env, arena, err);
     const q8_loop loop = {

@@ -61,10 +61,10 @@ static bool runs_in_bf16(const struct net *net, q8_backend_kind kind)
 static void convolutions(void **state)
 {
     (void)state;
-    static const int channels[] = {1, 3, 8, 13, 16, 32, 35, 80};
+    static const int channels[] = {1, 3, 13, 16, 32, 35, 48, 80};
     uint32_t seed = 3;
     int in_use = 0;
-    for (int i = 0; i < 60; i++) {
+    for (int i = 0; i < 120; i++) {
         struct net net = net_open((uint32_t)i);
         const int in = net_input(&net, channels[random_int(&seed, 0, 7)], random_int(&seed, 7, 14),
                                  random_int(&seed, 7, 14));
@@ -149,7 +149,7 @@ static void neighbours(void **state)
     for (int i = 0; i < 24; i++) {
         struct net net = net_open((uint32_t)i);
         const int c = channels[i % 4];
-        int last = conv(&net, net_input(&net, i % 2 ? 3 : 24, 13, 14), c, 3);
+        int last = conv(&net, net_input(&net, i % 2 ? 3 : 40, 13, 14), c, i % 3 ? 3 : 5);
         last = prelu(&net, last, i % 3 ? c : 1);
         last = scale(&net, last, c);
         const int depthwise =
