@@ -15,7 +15,6 @@
 #include "exec/gpu.h"
 #include "q8/q8.h"
 
-#ifdef Q8_HAVE_OPENCL
 #include "exec/opencl.h"
 
 enum { PICTURES = 11 };
@@ -227,16 +226,3 @@ int main(void)
     real = q8_cl;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-#else
-static void test_not_built(void **state)
-{
-    (void)state;
-    assert_false(q8_gpu_is_built());
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_not_built)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
-#endif

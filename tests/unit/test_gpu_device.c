@@ -127,6 +127,20 @@ static void test_open(void **state)
     assert_null(gpu);
     free(list);
 }
+#else
+static void test_not_built(void **state)
+{
+    (void)state;
+    q8_gpu *gpu;
+    q8_gpu_info *list;
+    size_t n;
+    q8_err err = {0};
+    assert_false(q8_gpu_is_built());
+    assert_int_equal(q8_gpu_open(&gpu, 0, &err), Q8_EUNSUPPORTED);
+    assert_null(gpu);
+    assert_int_equal(q8_gpu_list(&list, &n, NULL), Q8_EUNSUPPORTED);
+    assert_null(list);
+}
 #endif
 
 int main(void)
@@ -137,6 +151,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_none, restore_calls, restore_calls),
         cmocka_unit_test_setup_teardown(test_not_available, restore_calls, restore_calls),
         cmocka_unit_test_setup_teardown(test_open, restore_calls, restore_calls),
+#else
+        cmocka_unit_test(test_not_built),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

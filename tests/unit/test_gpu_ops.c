@@ -161,8 +161,6 @@ static void test_corpus(void **state)
     q8_err err = {0};
     size_t on_gpu = 0;
     (void)state;
-    if (!q8_gpu_is_built())
-        skip();
     if (q8_gpu_open(&gpu, Q8_GPU_ANY, &err))
         fail_msg("%s", err.text);
     assert_int_equal(glob(Q8_SOURCE_DIR "/tests/corpus/*/*.prototxt", 0, NULL, &cases), 0);

@@ -16,7 +16,6 @@
 #include "base/file.h"
 #include "exec/gpu.h"
 
-#ifdef Q8_HAVE_OPENCL
 #include "base/hash.h"
 #include "exec/opencl.h"
 
@@ -99,12 +98,28 @@ static void find_entry(char *path, size_t size)
     globfree(&found);
 }
 
+/* Has one made. @param entry for q8_bytes_free() */
+static void make_entry(char *path, size_t size, q8_bytes *entry)
+{
+    q8_err err = {0};
+    assert_compiled(1, 0);
+    find_entry(path, size);
+    assert_int_equal(q8_file_read(entry, path, MOST, &err), Q8_OK);
+}
+
 static void write_entry(const char *path, const unsigned char *data, size_t size)
 {
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, size, file), size);
     assert_int_equal(fclose(file), 0);
+}
+
+/* The entry is not used, and then there is a good one. */
+static void assert_replaced(void)
+{
+    assert_compiled(1, 0);
+    assert_compiled(0, 1);
 }
 
 static void test_kept(void **state)
@@ -119,16 +134,12 @@ static void test_truncated(void **state)
 {
     char path[256];
     q8_bytes entry = {0};
-    q8_err err = {0};
     (void)state;
-    assert_compiled(1, 0);
-    find_entry(path, sizeof(path));
-    assert_int_equal(q8_file_read(&entry, path, MOST, &err), Q8_OK);
+    make_entry(path, sizeof(path), &entry);
     const size_t sizes[] = {0, 1, HEADER - 1, HEADER, entry.size / 2, entry.size - 1};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         write_entry(path, entry.data, sizes[i]);
-        assert_compiled(1, 0);
-        assert_compiled(0, 1);
+        assert_replaced();
     }
     q8_bytes_free(&entry);
 }
@@ -138,18 +149,14 @@ static void test_damaged(void **state)
 {
     char path[256];
     q8_bytes entry = {0};
-    q8_err err = {0};
     (void)state;
-    assert_compiled(1, 0);
-    find_entry(path, sizeof(path));
-    assert_int_equal(q8_file_read(&entry, path, MOST, &err), Q8_OK);
+    make_entry(path, sizeof(path), &entry);
     const size_t places[] = {0, 16, 24, HASH_AT, HEADER, entry.size / 2, entry.size - 1};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         entry.data[places[i]] ^= 4;
         write_entry(path, entry.data, entry.size);
         entry.data[places[i]] ^= 4;
-        assert_compiled(1, 0);
-        assert_compiled(0, 1);
+        assert_replaced();
     }
     q8_bytes_free(&entry);
 }
@@ -159,11 +166,8 @@ static void test_not_a_program(void **state)
 {
     char path[256];
     q8_bytes entry = {0};
-    q8_err err = {0};
     (void)state;
-    assert_compiled(1, 0);
-    find_entry(path, sizeof(path));
-    assert_int_equal(q8_file_read(&entry, path, MOST, &err), Q8_OK);
+    make_entry(path, sizeof(path), &entry);
     memset(entry.data + HEADER, 'x', entry.size - HEADER);
     const uint64_t hash = q8_hash(0, entry.data + HEADER, entry.size - HEADER);
     memcpy(entry.data + HASH_AT, &hash, sizeof(hash));
@@ -224,16 +228,3 @@ int main(void)
     };
     return cmocka_run_group_tests(tests, leave_drivers_alone, NULL);
 }
-#else
-static void test_not_built(void **state)
-{
-    (void)state;
-    assert_false(q8_gpu_is_built());
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_not_built)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
-#endif

@@ -13,7 +13,6 @@
 #include "import/import.h"
 #include "passes/passes.h"
 
-#ifdef Q8_HAVE_OPENCL
 #include "exec/opencl.h"
 
 enum { BATCH = 3, ROUNDS = 4, C = 5, SIDE = 40 };
@@ -269,19 +268,3 @@ int main(void)
     real = q8_cl;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-#else
-static void test_not_built(void **state)
-{
-    (void)state;
-    q8_gpu *gpu;
-    q8_err err = {0};
-    assert_int_equal(q8_gpu_open(&gpu, 0, &err), Q8_EUNSUPPORTED);
-    assert_null(gpu);
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_not_built)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
-}
-#endif
