@@ -115,7 +115,7 @@ static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *er
 static q8_code open_network(struct network *n, const q8_graph *graph, const bool *needed,
                             q8_err *err)
 {
-    n->batch = q8_calibration_batch(graph);
+    n->batch = q8_exec_best_batch(graph);
     n->spent = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->spent));
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
     q8_code code = n->spent ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
@@ -328,8 +328,8 @@ static const char *open_other(struct candidate *c, const q8_graph *graph, const 
         exit(1);
     for (int i = 0; i < node->n_in; i++)
         block[i] = graph->tensor[node->in[i]].shape.rank == 3 ? 16 : 1;
-    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = 1};
-    if (q8_plan_kernel(graph, node, &opts, block, &c->kernel, &backend, &err))
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU};
+    if (q8_plan_kernel(graph, node, &opts, block, 1, &c->kernel, &backend, &err))
         exit(1);
     if (q8_kernel_prepare(c->kernel, &err))
         exit(1);

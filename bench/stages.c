@@ -186,7 +186,7 @@ static q8_code open_exec(struct bench *b)
         return q8_fail_nomem(b->err);
     q8_quant_wanted(graph, wanted);
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU,
-                               .batch = q8_calibration_batch(graph),
+                               .batch = q8_exec_best_batch(graph),
                                .wanted = wanted,
                                .threads = b->env.threads};
     b->batch = opts.batch;

@@ -227,22 +227,6 @@ void q8_calibration_warn(const q8_calibration *cal, const q8_graph *graph, const
     }
 }
 
-/* A batch reads a layer's weights once for all its pictures; but its activations take the room that
- * one picture's have in the caches. Measured, 4 is as good as more. */
-int q8_calibration_batch(const q8_graph *graph)
-{
-    enum { BATCH = 4 };
-    size_t weights = 0, activations = 0;
-    for (int i = 0; i < graph->n_nodes; i++) {
-        const q8_node *node = graph->node[i];
-        if (node->op->window && node->op->set_int8)
-            weights += node->weight[0].count;
-        for (int k = 0; k < node->n_out; k++)
-            activations += q8_shape_count(&graph->tensor[node->out[k]].shape);
-    }
-    return weights > activations ? BATCH : 1;
-}
-
 size_t q8_calibration_size(const q8_graph *graph, const bool *wanted)
 {
     size_t bytes = 0;
@@ -323,9 +307,8 @@ static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env
 {
     if (what->backend == Q8_BACKEND_GPU)
         return plan_for_gpu(job, what, env, err);
-    const bool one = what->backend == Q8_BACKEND_CPU_BF16; /* which shares nothing in a batch */
     const int asked = what->opts->batch, most = q8_loop_workers(job->samples, env);
-    const int batch = asked > 0 ? asked : one ? 1 : q8_calibration_batch(what->graph);
+    const int batch = asked > 0 ? asked : q8_exec_best_batch(what->graph);
     const size_t own = q8_calibration_size(job->graph, what->wanted) + Q8_MEMORY_PICTURE;
     const size_t shared = q8_exec_weight_bytes(job->graph);
     q8_code code = q8_memory_check(env, "the network's weights, as kernels read them", shared, err);

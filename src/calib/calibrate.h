@@ -33,9 +33,6 @@ typedef struct q8_calibration_of {
     q8_origin *origin; /**< holds nothing; to be filled unless nothing is wanted. NULL: not */
 } q8_calibration_of;
 
-/** How many pictures a thread runs at once, unless told. It depends on the graph alone. */
-int q8_calibration_batch(const q8_graph *graph);
-
 /** Bytes that statistics of the wanted tensors take. */
 size_t q8_calibration_size(const q8_graph *graph, const bool *wanted);
 

@@ -165,10 +165,18 @@ static size_t sample_of(const struct job *job, size_t turn)
     return (size_t)q8_team_rank(job->env) + turn * (size_t)q8_team_size(job->env);
 }
 
-/* As many turns from `first` on as the batch has room for. */
+/* Turns a thread takes at once: as many as the batch has room for, unless others would get none. */
+static size_t turns_at_once(const struct job *job)
+{
+    const size_t room = (size_t)q8_exec_batch(job->loop->exec);
+    const size_t workers = (size_t)job->loop->n_workers,
+                 share = (job->mine + workers - 1) / workers;
+    return share < room && share > 0 ? share : room;
+}
+
 static q8_code do_batch(struct job *job, struct worker *w, size_t first, q8_err *err)
 {
-    const size_t room = (size_t)q8_exec_batch(job->loop->exec), left = job->mine - first;
+    const size_t room = turns_at_once(job), left = job->mine - first;
     const size_t taken = left < room ? left : room;
     q8_err why = {0};
     int n = 0;
@@ -196,13 +204,13 @@ static q8_code work(void *user, int index, q8_err *err)
 {
     struct job *job = user;
     struct worker *w = &job->worker[index];
-    const size_t batch = (size_t)q8_exec_batch(job->loop->exec);
+    const size_t at_once = turns_at_once(job);
     q8_code code = q8_run_open(&w->run, job->loop->exec, err);
-    if (!code && !(w->sample = calloc(batch, sizeof(*w->sample))))
+    if (!code && !(w->sample = calloc(at_once, sizeof(*w->sample))))
         code = q8_fail_nomem(err);
     while (!code && !q8_cancelled(job->env)) {
         end_at(job, q8_team_stopped(job->env));
-        const size_t turn = atomic_fetch_add(&job->next, batch);
+        const size_t turn = atomic_fetch_add(&job->next, at_once);
         if (turn >= job->mine || sample_of(job, turn) >= atomic_load(&job->end))
             break;
         code = do_batch(job, w, turn, err);

@@ -4,6 +4,10 @@
  * A plan (q8_exec) picks for each node a backend that supports it and falls back to the plain-C
  * forward, decides layouts, and lays all activations of a run out in one slab by first and last
  * use. It is immutable once made, so threads share it; each thread has its own q8_run.
+ *
+ * The first layers, whose activations are large, run picture by picture, so that one finds in the
+ * caches what the one before has made. The last ones, whose weights are large, run for the whole
+ * batch.
  */
 #ifndef Q8_EXEC_EXEC_H
 #define Q8_EXEC_EXEC_H
@@ -41,7 +45,10 @@ typedef struct q8_exec_opts {
                            not run. NULL: the network's outputs */
     q8_gpu *gpu;        /**< of ::Q8_BACKEND_GPU; outlives the plan */
     bool gpu_views;     /**< the observer takes views of what lies on the GPU; else it is copied */
-    int threads;        /**< to make the plan with; it does not depend on them. 0: one */
+    /** The first node that runs for the whole batch; 0: as moves the least memory. On the GPU all
+     *  do. */
+    int batch_from;
+    int threads; /**< to make the plan with; it does not depend on them. 0: one */
 } q8_exec_opts;
 
 /** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */
@@ -61,6 +68,9 @@ size_t q8_exec_run_bytes(const q8_exec *exec);
  * a Concat whose inputs are made in their places in its output. */
 const char *q8_exec_node_backend(const q8_exec *exec, int index);
 
+/** Pictures per forward that take the least time each; depends on the graph alone. */
+int q8_exec_best_batch(const q8_graph *graph);
+
 /** About as many bytes as plans for this graph take for weights in the kernels' own forms. */
 size_t q8_exec_weight_bytes(const q8_graph *graph);
 
@@ -71,7 +81,8 @@ void q8_run_close(q8_run **run);
  *  node. Contents do not survive a forward. */
 float *q8_run_input(q8_run *run, int input, int i);
 
-/** Called when a wanted tensor has just been made; the view dies with the call. */
+/** Called when a wanted tensor has just been made, for all pictures or for one or some after the
+ * other; the view dies with the call. */
 typedef q8_code (*q8_observe_fn)(void *user, int tensor, const q8_view *view, q8_err *err);
 
 /** One forward of the first `n` pictures of the batch. A picture's results do not depend on `n`, on

@@ -17,6 +17,7 @@ enum { N_PLACES = Q8_N_BLOCKS + 1 };
 /* Where a tensor can be found while the plan is made. */
 struct place {
     bool needed;
+    int last_use;       /* the last node that reads it, under whatever name; -1: none */
     int block;          /* asked for when it was made; 0 until then */
     int part[N_PLACES]; /* by layout, the last on the GPU; -1 where it is not available */
 };
@@ -27,6 +28,9 @@ struct planner {
     const q8_exec_opts *opts;
     q8_err *err;
     struct place *place; /* by tensor */
+    bool *in_batch;      /* by part: there has to be room for all pictures of the batch */
+    int front;           /* nodes that run picture by picture */
+    int batch;           /* pictures at once of the kernels made now */
 };
 
 /* --- what is needed --------------------------------------------------------------------------- */
@@ -44,15 +48,28 @@ static bool is_needed(const struct planner *p, const q8_node *node)
     return false;
 }
 
+/* An output may be the input under another name. */
+static void mark_use(struct planner *p, int tensor, const q8_node *node, int index)
+{
+    struct place *place = &p->place[tensor];
+    place->needed = true;
+    if (place->last_use < index)
+        place->last_use = index;
+    for (int k = 0; k < node->n_out; k++)
+        if (node->op->is_identity && place->last_use < p->place[node->out[k]].last_use)
+            place->last_use = p->place[node->out[k]].last_use;
+}
+
 static void mark_needed(struct planner *p)
 {
-    for (int t = 0; t < p->graph->n_tensors; t++)
+    for (int t = 0; t < p->graph->n_tensors; t++) {
         p->place[t].needed = is_wanted(p, t);
+        p->place[t].last_use = -1;
+    }
     for (int i = p->graph->n_nodes - 1; i >= 0; i--) {
         const q8_node *node = p->graph->node[i];
-        if (is_needed(p, node))
-            for (int k = 0; k < node->n_in; k++)
-                p->place[node->in[k]].needed = true;
+        for (int k = 0; k < node->n_in && is_needed(p, node); k++)
+            mark_use(p, node->in[k], node, i);
     }
 }
 
@@ -73,11 +90,18 @@ static int asked(const q8_shape *shape, int block)
     return block == Q8_ON_GPU ? Q8_ON_GPU : q8_layout_asked(shape, block);
 }
 
+static bool in_front(const struct planner *p)
+{
+    return p->batch < p->exec->batch;
+}
+
 /* Steps count from 0; inputs are there before, at -1. */
 static void touch(struct planner *p, int part, int step)
 {
     if (p->exec->part[part].last < step)
         p->exec->part[part].last = step;
+    if (!in_front(p))
+        p->in_batch[part] = true;
 }
 
 /* Memory for a tensor in one layout, live from `step` on. */
@@ -90,22 +114,67 @@ static q8_code add_part(struct planner *p, int tensor, int block, int step, int 
     if (q8_shape_count(shape) == 0)
         return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' has no shape",
                        p->graph->tensor[tensor].name);
-    if (__builtin_mul_overflow(q8_layout_count(shape, on_gpu ? 1 : block) * sizeof(float),
-                               (size_t)exec->batch, &bytes) ||
+    const size_t picture = q8_layout_count(shape, on_gpu ? 1 : block) * sizeof(float);
+    if (__builtin_mul_overflow(picture, (size_t)exec->batch, &bytes) ||
         bytes > SIZE_MAX - Q8_GPU_ALIGN)
         return q8_fail(p->err, Q8_ENOMEM, NULL, NULL, "a batch of %d pictures is too large",
                        exec->batch);
     q8_slab_part *parts =
         q8_arena_grow(exec->arena, exec->part, (size_t)exec->n_parts, sizeof(*parts));
-    if (!parts)
+    bool *in_batch =
+        q8_arena_grow(exec->arena, p->in_batch, (size_t)exec->n_parts, sizeof(*in_batch));
+    if (!parts || !in_batch)
         return q8_fail_nomem(p->err);
     exec->part = parts;
-    if (on_gpu)
-        bytes = (bytes + Q8_GPU_ALIGN - 1) / Q8_GPU_ALIGN * Q8_GPU_ALIGN;
+    p->in_batch = in_batch;
+    in_batch[exec->n_parts] = step < 0 || !in_front(p);
     parts[exec->n_parts] =
-        (q8_slab_part){.bytes = bytes, .first = step, .last = step, .on_gpu = on_gpu};
+        (q8_slab_part){.bytes = picture, .first = step, .last = step, .on_gpu = on_gpu};
     *part = exec->n_parts++;
     return Q8_OK;
+}
+
+/* Room for the batch in parts that need it. What lies between the front and the rest lives through
+ * all of the front, as its steps run once for each picture. */
+static void spread_parts(struct planner *p)
+{
+    q8_exec *exec = p->exec;
+    if (exec->batch == 1)
+        return;
+    for (int i = 0; i < exec->n_parts; i++) /* wholes stand behind their pieces */
+        if (exec->part[i].whole && p->in_batch[i])
+            p->in_batch[exec->part[i].whole - 1] = true;
+    for (int i = exec->n_parts - 1; i >= 0; i--) {
+        q8_slab_part *part = &exec->part[i];
+        const int whole = part->whole - 1;
+        if (!p->in_batch[whole >= 0 ? whole : i])
+            continue;
+        p->in_batch[i] = true;
+        part->stride = whole >= 0 ? exec->part[whole].stride : part->bytes;
+        if (part->first >= exec->front)
+            continue;
+        part->first = part->first < 0 ? part->first : 0;
+        part->last = part->last < exec->front - 1 ? exec->front - 1 : part->last;
+    }
+    for (int i = 0; i < exec->n_parts; i++)
+        if (exec->part[i].stride)
+            exec->part[i].bytes *= (size_t)exec->batch;
+}
+
+static void align_on_gpu(q8_exec *exec)
+{
+    for (int i = 0; i < exec->n_parts; i++)
+        if (exec->part[i].on_gpu)
+            exec->part[i].bytes =
+                (exec->part[i].bytes + Q8_GPU_ALIGN - 1) / Q8_GPU_ALIGN * Q8_GPU_ALIGN;
+}
+
+/* Where the front ends. A GPU is the faster the more it is given at once. */
+static int front_of(const struct planner *p)
+{
+    if (p->opts->backend == Q8_BACKEND_GPU)
+        return 0;
+    return p->opts->batch_from ? p->opts->batch_from : q8_plan_front(p->graph, p->exec->batch);
 }
 
 /* The tensor was made in this layout, in this part. */
@@ -128,6 +197,8 @@ static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_ou
     exec->step = steps;
     *step = &steps[exec->n_steps++];
     **step = (q8_step){kernel, n_in, n_out, ids, ids + n_in};
+    if (exec->most_edges < n_in + n_out)
+        exec->most_edges = n_in + n_out;
     if (kernel->scratch > exec->scratch_bytes)
         exec->scratch_bytes = kernel->scratch;
     if (kernel->gpu_scratch > exec->gpu_scratch_bytes)
@@ -138,10 +209,9 @@ static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_ou
 static q8_code convert_kernel(const struct planner *p, const q8_shape *shape, int from, int to,
                               q8_kernel **kernel)
 {
-    const int batch = p->exec->batch;
     if (from == Q8_ON_GPU || to == Q8_ON_GPU)
-        return q8_gpu_transfer(p->exec->gpu, shape, batch, to == Q8_ON_GPU, kernel, p->err);
-    return q8_layout_kernel(shape, batch, from, to, kernel, p->err);
+        return q8_gpu_transfer(p->exec->gpu, shape, p->batch, to == Q8_ON_GPU, kernel, p->err);
+    return q8_layout_kernel(shape, p->batch, from, to, kernel, p->err);
 }
 
 /* Adds a step that makes the tensor in the layout `block` from that in part `have`. */
@@ -268,30 +338,33 @@ static q8_code plan_alias(struct planner *p, const q8_node *node, const struct e
 
 /* --- concatenations in place ------------------------------------------------------------------ */
 
-/* Does the concatenation put its inputs, as they lie in memory, one behind the other? */
+/* Does the concatenation put its inputs, as they lie in memory, one behind the other? Only for a
+ * picture at a time, and where nothing reads an input as a batch of its own. */
 static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, const struct edges *e)
 {
     const q8_concat_attr *a = node->attr;
-    if (p->exec->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank) ||
-        e->in_block[0] == Q8_ON_GPU)
+    if (p->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
         return false;
     for (int i = 0; i < node->n_in; i++) {
         if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST)
             return false;
         const int block = q8_layout_block(&e->in[i], e->in_block[i]);
         const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
-        if (e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN)
+        if (e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN ||
+            p->place[node->in[i]].last_use >= p->front)
             return false;
     }
     return true;
 }
 
-/* The part a tensor was made in, if it may become a piece of a larger one. */
+/* The part a tensor was made in, if it may become a piece of a larger one: of a batch, a piece's
+ * pictures would not follow each other. */
 static q8_slab_part *free_part(const struct planner *p, int tensor)
 {
     const struct place *place = &p->place[tensor];
-    q8_slab_part *part = &p->exec->part[place->part[place_index(place->block)]];
-    return part->whole ? NULL : part;
+    const int index = place->part[place_index(place->block)];
+    q8_slab_part *part = &p->exec->part[index];
+    return part->whole || (p->exec->batch > 1 && p->in_batch[index]) ? NULL : part;
 }
 
 /* Makes the inputs pieces of the output's memory, so that nothing needs to be copied. */
@@ -323,42 +396,11 @@ static q8_code plan_concat(struct planner *p, const q8_node *node, const struct 
     return code;
 }
 
-q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
-                       const int *in_block, q8_kernel **kernel, const char **backend, q8_err *err)
-{
-    const q8_backend *const candidates[] = {
-#ifdef Q8_HAVE_ONEDNN
-        opts->backend == Q8_BACKEND_CPU_BF16 ? &q8_backend_bf16 : NULL,
-        opts->backend != Q8_BACKEND_PLAIN ? &q8_backend_onednn : NULL,
-#endif
-        &q8_backend_plain,
-    };
-    *kernel = NULL;
-    if (opts->backend == Q8_BACKEND_GPU) {
-        *backend = "opencl";
-        const q8_code code = q8_gpu_compile(opts->gpu, graph, node, opts->batch, kernel, err);
-        if (code || *kernel)
-            return code;
-    }
-    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
-        if (!candidates[i])
-            continue;
-        q8_code code = candidates[i]->compile(graph, node, in_block, opts->batch, kernel, err);
-        if (code)
-            return code;
-        if (*kernel) {
-            *backend = candidates[i]->name;
-            return Q8_OK;
-        }
-    }
-    return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name, "no backend runs %s", node->op->type);
-}
-
 static q8_code plan_kernel(struct planner *p, int index, const struct edges *e)
 {
     const q8_node *node = p->graph->node[index];
     q8_kernel *kernel;
-    q8_code code = q8_plan_kernel(p->graph, node, p->opts, e->in_block, &kernel,
+    q8_code code = q8_plan_kernel(p->graph, node, p->opts, e->in_block, p->batch, &kernel,
                                   &p->exec->node_backend[index], p->err);
     if (code)
         return code;
@@ -450,23 +492,38 @@ static q8_code check_wanted_made(const struct planner *p)
     return Q8_OK;
 }
 
+/* What is planned from here on runs for the whole batch. */
+static void begin_batch(struct planner *p)
+{
+    p->exec->front = p->exec->n_steps;
+    p->batch = p->exec->batch;
+}
+
 static q8_code plan_graph(struct planner *p)
 {
     const q8_graph *graph = p->graph;
     q8_code code = Q8_OK;
     mark_needed(p);
+    p->front = front_of(p);
+    p->batch = p->front > 0 ? 1 : p->exec->batch;
     /* Inputs first: all are filled before the first step, wherever their nodes stand. */
     for (int i = 0; !code && i < graph->n_nodes; i++)
         if (graph->node[i]->op == &q8_op_input)
             code = plan_input(p, graph->node[i]);
     for (int i = 0; !code && i < graph->n_nodes; i++) {
+        if (i == p->front)
+            begin_batch(p);
         if (graph->node[i]->op == &q8_op_input)
             code = plan_sights(p, graph->node[i]);
         else if (is_needed(p, graph->node[i]))
             code = plan_node(p, i);
     }
+    if (p->front >= graph->n_nodes)
+        begin_batch(p);
     if (!code)
         code = check_wanted_made(p);
+    spread_parts(p);
+    align_on_gpu(p->exec);
     if (!code)
         code = q8_slab_place(p->exec->part, p->exec->n_parts, false, &p->exec->slab_bytes, p->err);
     if (!code)
@@ -534,34 +591,6 @@ void q8_exec_close(q8_exec **exec)
 int q8_exec_batch(const q8_exec *exec)
 {
     return exec->batch;
-}
-
-size_t q8_exec_slab_bytes(const q8_exec *exec)
-{
-    return exec->slab_bytes;
-}
-
-/* winograd's weights are 6x6 in place of 3x3. */
-static size_t forms_of(const q8_node *node)
-{
-    const q8_conv_attr *a = node->op == &q8_op_convolution ? node->attr : NULL;
-    const bool winograd = a && a->kernel_w == 3 && a->kernel_h == 3 && a->stride_w == 1 &&
-                          a->stride_h == 1 && !node->exact;
-    return winograd ? 4 : 1;
-}
-
-size_t q8_exec_weight_bytes(const q8_graph *graph)
-{
-    size_t bytes = 0;
-    for (int i = 0; i < graph->n_nodes; i++)
-        for (int k = 0; k < graph->node[i]->op->n_weights; k++)
-            bytes += graph->node[i]->weight[k].count * sizeof(float) * forms_of(graph->node[i]);
-    return bytes;
-}
-
-size_t q8_exec_run_bytes(const q8_exec *exec)
-{
-    return exec->slab_bytes + exec->scratch_bytes + Q8_SLAB_ALIGN;
 }
 
 const char *q8_exec_node_backend(const q8_exec *exec, int index)

@@ -33,12 +33,14 @@ struct q8_exec {
     int batch;
     q8_step *step;
     int n_steps;
+    int front;          /**< steps that run picture by picture, before those for the batch */
     q8_slab_part *part; /**< tensors in memory, one for each layout a tensor is needed in */
     int n_parts;
     q8_input *input; /**< by rank among the graph's Input nodes */
     int n_inputs;
     q8_sight *sight; /**< by ascending `after` */
     int n_sights;
+    int most_edges;            /**< inputs and outputs of a step */
     const char **node_backend; /**< by node */
     size_t slab_bytes, scratch_bytes;
     q8_gpu *gpu; /**< NULL: none */
@@ -49,6 +51,11 @@ struct q8_exec {
  *  @param in_block layouts in the host's memory, where such a backend is to read them
  *  @param backend its name */
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
-                       const int *in_block, q8_kernel **kernel, const char **backend, q8_err *err);
+                       const int *in_block, int batch, q8_kernel **kernel, const char **backend,
+                       q8_err *err);
+
+/** The first node that is to run for a whole batch: those before it move less memory for one
+ * picture at a time. As many as there are nodes: none. */
+int q8_plan_front(const q8_graph *graph, int batch);
 
 #endif

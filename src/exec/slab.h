@@ -10,6 +10,7 @@ enum { Q8_SLAB_ALIGN = 64 };
 /** Memory in use from step `first` to step `last`, both included. */
 typedef struct q8_slab_part {
     size_t bytes;
+    size_t stride; /**< from one picture of a batch to the next; 0: it holds one at a time */
     int first, last;
     bool on_gpu;   /**< in which of the two memories; a piece is where its whole is */
     int whole;     /**< 1 + index of the later part that this one is a piece of; 0: none */

@@ -276,10 +276,10 @@ static void test_batches_do_not_show(void **state)
     q8_calibration alone;
     struct seen one;
     q8_err err;
-    assert_int_equal(q8_calibration_batch(f->graph), 1);
+    assert_int_equal(q8_exec_best_batch(f->graph), 1);
     assert_int_equal(run(f, &how, &alone, &one, &err), Q8_OK);
     add_large_layer(f);
-    assert_int_equal(q8_calibration_batch(f->graph), 4);
+    assert_int_equal(q8_exec_best_batch(f->graph), 4);
     for (how.threads = 1; how.threads < 9; how.threads++) {
         q8_calibration many;
         struct seen seen;

@@ -133,7 +133,7 @@ static inline void net_output(struct net *net, int tensor)
 
 /* What a forward showed: per tensor, pictures one after the other in NCHW; NULL where not shown. */
 struct seen {
-    int n_tensors, n_shown;
+    int n_tensors, n_shown; /* tensors, however many pictures at a time */
     float **data;
     size_t *count;
 };
@@ -156,16 +156,15 @@ static inline q8_code see(void *user, int tensor, const q8_view *view, q8_err *e
     (void)err;
     struct seen *seen = user;
     assert_in_range(tensor, 0, seen->n_tensors - 1);
-    assert_null(seen->data[tensor]);
-    assert_int_equal((uintptr_t)view->data % 64, 0);
     assert_true(padding_is_zero(view));
-    const size_t count = q8_shape_count(&view->shape);
-    seen->data[tensor] = malloc(count * (size_t)view->batch * sizeof(float));
-    seen->count[tensor] = count * (size_t)view->batch;
+    const size_t count = q8_shape_count(&view->shape), before = seen->count[tensor];
+    assert_true(before > 0 || (uintptr_t)view->data % 64 == 0);
+    seen->n_shown += before == 0;
+    seen->count[tensor] += count * (size_t)view->batch;
+    seen->data[tensor] = realloc(seen->data[tensor], seen->count[tensor] * sizeof(float));
     assert_non_null(seen->data[tensor]);
     for (int i = 0; i < view->batch; i++)
-        q8_view_to_nchw(view, i, seen->data[tensor] + (size_t)i * count);
-    seen->n_shown++;
+        q8_view_to_nchw(view, i, seen->data[tensor] + before + (size_t)i * count);
     return Q8_OK;
 }
 
@@ -202,15 +201,22 @@ static inline void fill_picture(const q8_graph *graph, q8_run *run, int place, u
     }
 }
 
-static inline q8_exec *open_exec(const q8_graph *graph, q8_backend_kind backend, int batch,
-                                 const bool *wanted)
+static inline q8_exec *open_exec_from(const q8_graph *graph, q8_backend_kind backend, int batch,
+                                      int batch_from, const bool *wanted)
 {
     q8_exec *exec = NULL;
     q8_err err = {0};
-    const q8_exec_opts opts = {.backend = backend, .batch = batch, .wanted = wanted};
+    const q8_exec_opts opts = {
+        .backend = backend, .batch = batch, .batch_from = batch_from, .wanted = wanted};
     if (q8_exec_open(&exec, graph, &opts, &err))
         fail_msg("%s: %s", err.layer, err.text);
     return exec;
+}
+
+static inline q8_exec *open_exec(const q8_graph *graph, q8_backend_kind backend, int batch,
+                                 const bool *wanted)
+{
+    return open_exec_from(graph, backend, batch, 0, wanted);
 }
 
 /* Runs pictures seed, seed+1, … in the first `n` places of a batch. */

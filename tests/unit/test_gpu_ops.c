@@ -23,6 +23,7 @@ enum { BATCH = 2 };
 /* All tensors of both pictures, by tensor id. */
 struct seen {
     float **value;
+    int *pictures; /* that are in it */
     size_t tensors;
 };
 
@@ -32,10 +33,11 @@ static q8_code keep(void *user, int tensor, const q8_view *view, q8_err *err)
     const size_t count = q8_shape_count(&view->shape);
     (void)err;
     assert_null(view->gpu);
-    seen->value[tensor] = malloc(BATCH * count * sizeof(float));
+    if (!seen->value[tensor])
+        seen->value[tensor] = malloc(BATCH * count * sizeof(float));
     assert_non_null(seen->value[tensor]);
-    for (int i = 0; i < BATCH; i++)
-        q8_view_to_nchw(view, i, seen->value[tensor] + (size_t)i * count);
+    for (int i = 0; i < view->batch; i++)
+        q8_view_to_nchw(view, i, seen->value[tensor] + (size_t)seen->pictures[tensor]++ * count);
     return Q8_OK;
 }
 
@@ -77,7 +79,8 @@ static void look(struct seen *seen, const q8_graph *graph, const q8_exec_opts *o
     fill_inputs(run, graph);
     seen->tensors = (size_t)graph->n_tensors;
     seen->value = calloc(seen->tensors + 1, sizeof(*seen->value));
-    assert_non_null(seen->value);
+    seen->pictures = calloc(seen->tensors + 1, sizeof(*seen->pictures));
+    assert_true(seen->value && seen->pictures);
     if (q8_run_forward(run, BATCH, keep, seen, &err))
         fail_msg("%s: %s", path, err.text);
     for (int i = 0; i < graph->n_nodes; i++)
@@ -92,6 +95,7 @@ static void forget(struct seen *seen)
     for (size_t t = 0; t < seen->tensors; t++)
         free(seen->value[t]);
     free(seen->value);
+    free(seen->pictures);
 }
 
 static void compare(const struct seen *got, const struct seen *want, const q8_graph *graph,
@@ -102,6 +106,8 @@ static void compare(const struct seen *got, const struct seen *want, const q8_gr
         if (!want->value[t])
             continue;
         assert_non_null(got->value[t]);
+        assert_int_equal(got->pictures[t], BATCH);
+        assert_int_equal(want->pictures[t], BATCH);
         for (size_t i = 0; i < BATCH * q8_shape_count(&graph->tensor[t].shape); i++) {
             const double d = (double)got->value[t][i] - (double)want->value[t][i];
             noise += d * d;
