@@ -338,7 +338,8 @@ static const char *open_other(struct candidate *c, const q8_graph *graph, const 
         exit(1);
     for (int i = 0; i < node->n_in; i++)
         block[i] = graph->tensor[node->in[i]].shape.rank == 3 ? 16 : 1;
-    if (q8_plan_kernel(graph, node, Q8_BACKEND_CPU, block, 1, &c->kernel, &backend, &err))
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU};
+    if (q8_plan_kernel(graph, node, &opts, block, 1, &c->kernel, &backend, &err))
         exit(1);
     if (q8_kernel_prepare(c->kernel, &err))
         exit(1);

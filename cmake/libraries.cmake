@@ -31,6 +31,27 @@ if(NOT Q8_ONEDNN STREQUAL OFF)
   endif()
 endif()
 
+# The GPU: an ICD loader, its headers, and CLBlast for products of matrices.
+set(Q8_CL_FOUND FALSE)
+if(NOT Q8_OPENCL STREQUAL OFF)
+  find_library(Q8_CL_LIBRARY OpenCL)
+  find_path(Q8_CL_INCLUDE CL/cl.h)
+  find_library(Q8_CLBLAST_LIBRARY clblast)
+  find_path(Q8_CLBLAST_INCLUDE clblast_c.h)
+  if(Q8_CL_LIBRARY AND Q8_CL_INCLUDE AND Q8_CLBLAST_LIBRARY AND Q8_CLBLAST_INCLUDE)
+    set(Q8_CL_FOUND TRUE)
+    message(STATUS "OpenCL (${Q8_CL_LIBRARY}) and CLBlast (${Q8_CLBLAST_LIBRARY}) found: --gpu 1 is built")
+    target_link_libraries(q8-libraries INTERFACE ${Q8_CLBLAST_LIBRARY} ${Q8_CL_LIBRARY})
+    target_include_directories(q8-libraries SYSTEM INTERFACE ${Q8_CL_INCLUDE} ${Q8_CLBLAST_INCLUDE})
+    target_compile_definitions(q8-libraries INTERFACE Q8_HAVE_OPENCL=1 CL_TARGET_OPENCL_VERSION=120)
+  elseif(Q8_OPENCL STREQUAL ON)
+    message(FATAL_ERROR "Q8_OPENCL=ON, but OpenCL or CLBlast was not found (Debian: "
+      "ocl-icd-opencl-dev opencl-c-headers libclblast-dev)")
+  else()
+    message(STATUS "OpenCL or CLBlast not found: --gpu 1 will not work")
+  endif()
+endif()
+
 # Only the program knows of MPI, not the library.
 if(NOT Q8_MPI STREQUAL OFF)
   find_package(MPI QUIET COMPONENTS C)

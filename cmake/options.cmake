@@ -8,6 +8,7 @@ option(Q8_WERROR "Warnings are errors" ON)
 option(Q8_COVERAGE "Instrument for gcov" OFF)
 set(Q8_ONEDNN AUTO CACHE STRING "CPU backend by oneDNN: AUTO, ON or OFF")
 set(Q8_MPI AUTO CACHE STRING "Many machines by MPI: AUTO, ON or OFF")
+set(Q8_OPENCL AUTO CACHE STRING "GPU backend by OpenCL and CLBlast: AUTO, ON or OFF")
 set(Q8_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 
 set(CMAKE_C_STANDARD 11)

@@ -5,10 +5,12 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV="$ROOT/.venv"
 
 BUILD_PACKAGES=(gcc libc6-dev cmake ninja-build pkg-config protobuf-c-compiler libprotobuf-c-dev
-    libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev python3 python3-venv)
-# Chromium renders the report, with a font. Without an MPI the program does not use many machines.
+    libdnnl-dev libjpeg62-turbo-dev libpng-dev libwebp-dev uthash-dev ocl-icd-opencl-dev
+    opencl-c-headers libclblast-dev python3 python3-venv)
+# Chromium renders the report, with a font. PoCL is an OpenCL device on the processor. Without an MPI
+# the program does not use many machines.
 TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev binutils chromium fonts-dejavu-core
-    libopenmpi-dev openmpi-bin strace)
+    libopenmpi-dev openmpi-bin strace pocl-opencl-icd)
 
 say() { printf '== %s\n' "$*"; }
 

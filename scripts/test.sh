@@ -29,6 +29,6 @@ say "AddressSanitizer and UndefinedBehaviorSanitizer"
 build asan
 run_tests build-asan -LE no-sanitizer
 
-say "ThreadSanitizer, plain-C backend"
+say "ThreadSanitizer, plain-C backend, no GPU backend"
 build tsan
 run_tests build-tsan -L threads

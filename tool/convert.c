@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "reach.h"
 #include "stats.h"
 #include "table.h"
@@ -19,6 +20,7 @@ struct conversion {
     double start;
     q8_calib_opts calib;
     q8_quant_opts quant;
+    q8_gpu *gpu; /* NULL: none */
     q8_model *model;
     q8_calib_result calibrated;
     bool is_verified;
@@ -87,7 +89,13 @@ static q8_code open_model(struct conversion *c)
                                 .height = c->o->height,
                                 .param = c->o->param,
                                 .bin = c->o->bin};
-    return q8_model_open(&c->model, &open, c->env, c->err);
+    q8_code code = device_open(&c->gpu, c->o, c->env, c->err);
+    code = q8_agree(c->env, code, c->err);
+    if (!code)
+        code = q8_model_open(&c->model, &open, c->env, c->err);
+    if (!code)
+        q8_model_use_gpu(c->model, c->gpu);
+    return code;
 }
 
 static q8_code calibrate(struct conversion *c)
@@ -287,5 +295,6 @@ q8_code convert(const struct options *o, bool *met, const q8_env *env, q8_err *e
     free((void *)c.calib.checkpoint);
     q8_verify_free(&c.verified);
     q8_model_close(&c.model);
+    q8_gpu_close(&c.gpu);
     return code;
 }

@@ -7,6 +7,7 @@
 #endif
 
 #include "convert.h"
+#include "device.h"
 #include "message.h"
 #include "options.h"
 #include "progress.h"
@@ -62,6 +63,14 @@ static int default_threads(const struct options *o, const q8_team *team)
     return o->threads ? o->threads : team_threads(team);
 }
 
+static int list_devices(q8_err *err)
+{
+    if (device_list(err) == Q8_OK)
+        return EXIT_DONE;
+    print_message(err, "error");
+    return EXIT_FAILED;
+}
+
 static int run(int argc, char **argv, q8_team *team)
 {
     static struct options options;
@@ -77,6 +86,8 @@ static int run(int argc, char **argv, q8_team *team)
         printf("caffe-int8-to-ncnn %s\n", q8_version());
     if (options.help || options.version)
         return EXIT_DONE;
+    if (device_is_list(&options))
+        return list_devices(&err);
     catch_signals();
     progress_start(&progress, options.quiet ? PROGRESS_NEVER : options.progress);
     const q8_env env = {.user = &progress,

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "stats.h"
 
 /* What stands behind a flag. */
@@ -121,7 +122,12 @@ static const struct row rows[] = {
      1},
     {"min_agreement", LIMIT, AT(min_agreement), 0, "PCT",
      "the same for how often, in per cent, the class is the float network's", NULL, 0, 100},
-    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on the GPU (default 0)", NULL, 0, 1},
+    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on a GPU, by OpenCL (default 0)", NULL,
+     0, 1},
+    {"device", TEXT, AT(device), 0, "N|list",
+     "which OpenCL device that is (default: the first that is a GPU, else the first); list: print "
+     "what there is",
+     NULL, 0, 0},
     {"precision", CHOICE, AT(precision), 0, "int8|fp16|fp32",
      "of the weights written; float needs no pictures (default int8)", precisions, 0, 0},
     {"size", SIZE, AT(width), AT(height), "WxH", "input size (default: the prototxt's)", NULL, 0,
@@ -514,8 +520,9 @@ static bool check(struct options *o)
     if (o->fast && (o->precision != Q8_INT8 || o->table || o->compat || o->n_stats || o->stats_out))
         return usage_error("--fast is for --precision int8, without --table, --compat, --stats and "
                            "--stats_out");
-    if (o->gpu)
-        return usage_error("--gpu 1: this build has no GPU backend; use --gpu 0");
+    wrong = device_usage(o);
+    if (wrong)
+        return usage_error("%s", wrong);
     return true;
 }
 
@@ -536,7 +543,7 @@ bool options_parse(struct options *o, int argc, char **argv)
     }
     o->preprocess.pixel = o->pixel;
     o->preprocess.resize = o->resize;
-    return o->help || o->version || check(o);
+    return o->help || o->version || device_is_list(o) || check(o);
 }
 
 /* A flag, and beside it what it does in lines of a terminal's width. */

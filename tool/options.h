@@ -26,9 +26,10 @@ struct options {
     const char *stats_out;
     int checkpoint; /* seconds */
     int group, gpu, bias_correct, equalize, shift, requantize;
-    int precision; /* q8_precision */
-    int method;    /* q8_method */
-    int compat;    /* q8_compat */
+    const char *device; /* a number or "list"; NULL: not given */
+    int precision;      /* q8_precision */
+    int method;         /* q8_method */
+    int compat;         /* q8_compat */
     const char *table, *output_table;
     int round;       /* 0 nearest, 1 compensate */
     int weight_bits; /* q8_weight_bits */

@@ -23,6 +23,7 @@ static const char help[] =
     "  --bin FILE     ncnn bin: adds the scales of int8 layers\n"
     "  --size WxH     input size (default: the prototxt's)\n"
     "  --raw          a Caffe network as the file has it, not as it would be written\n"
+    "  --gpu          which layers run on the CPU all the same under --gpu 1\n"
     "  --json         JSON\n"
     "  --help         this\n\n"
     "Columns: shapes are channels x height x width of one picture, (2) means two such. MACs\n"
@@ -80,7 +81,7 @@ static const char *bytes_text(double bytes, char text[32])
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-enum { LAYER, TYPE, INPUT, OUTPUT, PARAMS, MACS, FUSED, INT8, N_COLUMNS };
+enum { LAYER, TYPE, INPUT, OUTPUT, PARAMS, MACS, FUSED, INT8, RUNS, N_COLUMNS };
 
 static const struct column columns[N_COLUMNS] = {
     [LAYER] = {"layer", false, CUT_MIDDLE, 14, false},
@@ -91,6 +92,7 @@ static const struct column columns[N_COLUMNS] = {
     [MACS] = {"MACs", true, CUT_NEVER, 0, false},
     [FUSED] = {"fused", false, CUT_END, 13, false},
     [INT8] = {"int8 scales", false, CUT_END, 18, false},
+    [RUNS] = {"with --gpu 1", false, CUT_NEVER, 0, false},
 };
 
 enum { LIST_SIZE = 256 };
@@ -168,6 +170,7 @@ static void set_row(struct table *table, size_t row, const q8_net_layer *layer)
     table_set(table, row, MACS, "%s", short_number(layer->macs, number));
     table_set(table, row, FUSED, "%s", fused_text(layer, text));
     table_set(table, row, INT8, "%s", int8_text(layer, text));
+    table_set(table, row, RUNS, "%s", layer->on_cpu ? "on the CPU" : "");
 }
 
 static void print_totals(const q8_net *net)
@@ -230,23 +233,22 @@ static bool check(const q8_net_opts *opts)
         return usage_error("--model goes with --proto, not with --param", "");
     if (opts->bin && !opts->param)
         return usage_error("--bin goes with --param, not with --proto", "");
-    if (opts->param && (opts->raw || opts->width))
-        return usage_error(opts->raw ? "--raw" : "--size", " is for Caffe networks");
+    if (opts->param && (opts->raw || opts->width || opts->gpu))
+        return usage_error(opts->raw     ? "--raw"
+                           : opts->width ? "--size"
+                                         : "--gpu",
+                           " is for Caffe networks");
     return true;
 }
 
 static bool parse(struct request *r, int argc, char **argv)
 {
     static const struct option flags[] = {
-        {"proto", required_argument, NULL, 'p'},
-        {"model", required_argument, NULL, 'm'},
-        {"param", required_argument, NULL, 'P'},
-        {"bin", required_argument, NULL, 'b'},
-        {"size", required_argument, NULL, 's'},
-        {"raw", no_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"proto", required_argument, NULL, 'p'}, {"model", required_argument, NULL, 'm'},
+        {"param", required_argument, NULL, 'P'}, {"bin", required_argument, NULL, 'b'},
+        {"size", required_argument, NULL, 's'},  {"raw", no_argument, NULL, 'r'},
+        {"gpu", no_argument, NULL, 'g'},         {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0},
     };
     opterr = 0;
     for (int flag; (flag = getopt_long(argc, argv, ":h", flags, NULL)) != -1;) {
@@ -269,6 +271,9 @@ static bool parse(struct request *r, int argc, char **argv)
             break;
         case 'r':
             r->net.raw = true;
+            break;
+        case 'g':
+            r->net.gpu = true;
             break;
         case 'j':
             r->json = true;

@@ -39,6 +39,7 @@ typedef enum q8_code {
     Q8_EUNSUPPORTED, /**< a layer or feature that this library does not have */
     Q8_EINVAL,       /**< a wrong argument or option */
     Q8_EINTR,        /**< the caller asked to stop */
+    Q8_EDEVICE,      /**< there is no such GPU, or it failed */
     Q8_EINTERNAL,    /**< a broken promise inside the library: please report it */
 } q8_code;
 
@@ -146,6 +147,29 @@ typedef struct q8_preprocess {
     } resize;
 } q8_preprocess;
 
+/** A device that OpenCL knows: a GPU, or whatever else there is a driver for. */
+typedef struct q8_gpu q8_gpu;
+
+typedef struct q8_gpu_info {
+    char name[128], platform[128], driver[64];
+    uint64_t memory; /**< bytes */
+    bool is_gpu;     /**< not a processor or an accelerator of another kind */
+} q8_gpu_info;
+
+/** All devices, in the order that q8_gpu_open() counts them. `*list` is for free(). Having none is
+ *  an error of ::Q8_EDEVICE, whose text says what to install. */
+Q8_API q8_code q8_gpu_list(q8_gpu_info **list, size_t *n, q8_err *err);
+
+/** For q8_gpu_open(): the first that is a GPU, else the first. */
+#define Q8_GPU_ANY (-1)
+
+/** Opens a device for any number of models and threads. On failure `*gpu` is NULL.
+ *  @param device from 0, or ::Q8_GPU_ANY; one that is not there is ::Q8_EINVAL */
+Q8_API q8_code q8_gpu_open(q8_gpu **gpu, int device, q8_err *err);
+Q8_API void q8_gpu_close(q8_gpu **gpu);
+/** What it is; strings are copies. */
+Q8_API q8_gpu_info q8_gpu_describe(const q8_gpu *gpu);
+
 typedef struct q8_model q8_model;
 
 /** What q8_model_open() reads. */
@@ -162,6 +186,10 @@ typedef struct q8_model_opts {
 Q8_API q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const q8_env *env,
                              q8_err *err);
 Q8_API void q8_model_close(q8_model **model);
+
+/** Later calls of q8_calibrate(), q8_quantize() and q8_verify() run the float network there, layers
+ *  it has no kernels for on the CPU. @param gpu outlives the model; NULL: all on the CPU */
+Q8_API void q8_model_use_gpu(q8_model *model, q8_gpu *gpu);
 
 /**
  * What to calibrate on: pictures, and `.npy` tensors (C, H, W), or (N, C, H, W) for N samples, of
@@ -476,6 +504,7 @@ typedef struct q8_net_layer {
     size_t n_in, n_out;
     uint64_t params; /**< weights and biases */
     uint64_t macs;   /**< multiply-adds of the layers with filters, for one picture */
+    bool on_cpu;     /**< the GPU backend has no kernel for it; only where `gpu` asks */
     bool int8;
     float in_scale, out_scale, weight_scale_min, weight_scale_max; /**< of int8; 0: unknown, none */
 } q8_net_layer;
@@ -495,6 +524,7 @@ typedef struct q8_net_opts {
     const char *param, *bin;   /**< or ncnn, float or int8; NULL `bin`: no scales */
     int width, height;         /**< replace the prototxt's input size; 0: keep it */
     bool raw; /**< a Caffe network as the file has it, not as it would be written */
+    bool gpu; /**< tell which layers would run on the CPU all the same; needs no device */
 } q8_net_opts;
 
 /** Reads a network without running it. On failure `*net` is NULL. */

@@ -36,7 +36,8 @@ static q8_code as_older_tool(q8_given *given, q8_graph *graph, float *threshold,
         .stats = (const q8_stats *const *)what->calibration->stats,
         .samples = samples,
         .strict = what->opts->pictures->strict,
-        .backend = Q8_BACKEND_CPU,
+        .backend = what->gpu ? Q8_BACKEND_GPU : Q8_BACKEND_CPU,
+        .gpu = what->gpu,
     };
     if (!code)
         code = q8_older_tool_thresholds(threshold, &tool, env, err);

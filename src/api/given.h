@@ -11,6 +11,7 @@ typedef struct q8_given_of {
     const q8_graph *exact;             /**< the float network */
     const q8_calibration *calibration; /**< of it; not looked at with `table` */
     const q8_caffe_transform *transform;
+    q8_gpu *gpu; /**< runs pictures; NULL: the CPU does */
 } q8_given_of;
 
 /**

@@ -125,6 +125,17 @@ void q8_model_close(q8_model **model)
     *model = NULL;
 }
 
+void q8_model_use_gpu(q8_model *model, q8_gpu *gpu)
+{
+    model->gpu = gpu;
+}
+
+/* Where the float network runs. */
+static q8_backend_kind backend_of(const q8_model *model)
+{
+    return model->gpu ? Q8_BACKEND_GPU : Q8_BACKEND_CPU;
+}
+
 static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_env *env, q8_err *err)
 {
     q8_exec *plan = NULL;
@@ -139,10 +150,13 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
         .wanted = wanted,
         .opts = opts,
         .transform = &model->transform,
-        .backend = Q8_BACKEND_CPU,
+        .backend = backend_of(model),
+        .gpu = model->gpu,
         .plan = &plan,
         .origin = &model->origin,
     };
+    if (opts->fast && model->gpu)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "calibration in bf16 is not for a GPU");
     q8_code code = q8_fast_begin(&what, env, err);
     if (!code)
         code = opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
@@ -257,7 +271,8 @@ static q8_code sample_windows(q8_windows *windows, const q8_model *model, const 
                                 .wanted = wanted,
                                 .opts = opts->pictures,
                                 .transform = &model->transform,
-                                .backend = fast ? Q8_BACKEND_CPU_BF16 : Q8_BACKEND_CPU};
+                                .backend = fast ? Q8_BACKEND_CPU_BF16 : backend_of(model),
+                                .gpu = model->gpu};
     return q8_windows_sample(windows, &what, env, err);
 }
 
@@ -335,7 +350,8 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
     const q8_given_of given = {.opts = opts,
                                .exact = model->graph,
                                .calibration = &model->calibration,
-                               .transform = &model->transform};
+                               .transform = &model->transform,
+                               .gpu = model->gpu};
     const bool is_given = opts->table || opts->compat;
     q8_code code = q8_keep_float(model, graph, opts, err);
     if (!code)

@@ -26,6 +26,7 @@ struct q8_model {
     q8_calibration calibration; /**< holds nothing where no layer can run in int8 */
     q8_origin origin;           /**< of `calibration` */
     q8_fast fast;               /**< holds nothing where calibration was in fp32 */
+    q8_gpu *gpu;                /* borrowed; NULL: the CPU */
     bool calibrated;
     q8_told *told;    /**< since the calibration began */
     float *threshold; /**< by tensor of `int8` */

@@ -4,6 +4,7 @@
 #include "api/macs.h"
 #include "api/no_weights.h"
 #include "api/trace.h"
+#include "exec/gpu.h"
 #include "import/import.h"
 #include "ncnn/attr.h"
 #include "ncnn/ncnn.h"
@@ -13,6 +14,7 @@
 
 /* What a model becomes before it is described. `trace` has no nodes for ncnn and raw views. */
 struct source {
+    bool gpu; /* what runs where is asked for */
     q8_arena *arena;
     const char *name;
     q8_graph *graph;
@@ -166,6 +168,16 @@ static void describe_raw(const struct source *s, q8_net_layer *layer)
     }
 }
 
+/* Inputs and other names of a tensor run nowhere. */
+static bool runs_on_cpu(const q8_graph *graph, const q8_node *node)
+{
+    const q8_shape *out = &graph->tensor[node->out[0]].shape;
+    if (node->n_in == 0 || q8_gpu_takes(graph, node, 1))
+        return false;
+    const q8_shape *in = &graph->tensor[node->in[0]].shape;
+    return !(node->n_in == 1 && node->op->is_identity && node->op->is_identity(node, in, out));
+}
+
 static q8_code describe(const struct source *s, q8_net *net, q8_err *err)
 {
     const q8_graph *graph = s->graph;
@@ -181,6 +193,7 @@ static q8_code describe(const struct source *s, q8_net *net, q8_err *err)
             return code;
         net->params = add(net->params, layer[i].params);
         net->macs = add(net->macs, layer[i].macs);
+        layer[i].on_cpu = s->gpu && runs_on_cpu(graph, graph->node[i]);
         net->n_int8 += layer[i].int8;
     }
     if (s->raw)
@@ -196,7 +209,11 @@ static q8_code describe(const struct source *s, q8_net *net, q8_err *err)
 q8_code q8_net_open(q8_net **net, const q8_net_opts *opts, const q8_env *env, q8_err *err)
 {
     *net = NULL;
-    struct source s = {.arena = q8_arena_open(), .name = ""};
+    if (opts->gpu && !q8_gpu_is_built())
+        return q8_gpu_fail_not_built(err);
+    if (opts->gpu && opts->param)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "what runs on a GPU is a Caffe network");
+    struct source s = {.arena = q8_arena_open(), .name = "", .gpu = opts->gpu};
     q8_no_weights no_weights = {.arena = s.arena};
     q8_net *made = s.arena ? q8_arena_alloc(s.arena, sizeof(*made)) : NULL;
     q8_code code = made ? Q8_OK : q8_fail_nomem(err);

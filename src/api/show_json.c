@@ -38,6 +38,8 @@ static void put_layer(q8_json *json, const q8_net_layer *layer)
     for (size_t i = 0; i < layer->n_fused; i++)
         q8_json_text(json, NULL, layer->fused[i]);
     q8_json_close(json, ']');
+    if (layer->on_cpu)
+        q8_json_bool(json, "on_cpu", true);
     q8_json_bool(json, "int8", layer->int8);
     put_scale(json, "input_scale", layer->in_scale);
     put_scale(json, "output_scale", layer->out_scale);

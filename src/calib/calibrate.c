@@ -8,12 +8,14 @@
 #include "base/thread.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
+#include "calib/stats_gpu.h"
 #include "ops/op.h"
 
 /* One thread's own. */
 struct worker {
     q8_stats **stats;        /* by tensor id */
     q8_channel_queue *queue; /* likewise */
+    q8_stats_waiting *waiting;
 };
 
 /* What is open while the loop runs. */
@@ -60,27 +62,37 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
 static q8_code open_worker(struct worker *w, const q8_graph *graph, const bool *wanted, q8_err *err)
 {
     w->queue = calloc((size_t)graph->n_tensors + 1, sizeof(*w->queue));
-    return w->queue ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
+    w->waiting = calloc((size_t)graph->n_tensors + 1, sizeof(*w->waiting));
+    return w->queue && w->waiting ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
 }
 
 static void close_worker(struct worker *w, const q8_graph *graph)
 {
     for (int t = 0; w->queue && t < graph->n_tensors; t++)
         q8_channel_queue_close(&w->queue[t]);
+    for (int t = 0; w->waiting && t < graph->n_tensors; t++)
+        q8_stats_waiting_close(&w->waiting[t]);
     free(w->queue);
+    free(w->waiting);
     free_stats(w->stats, graph->n_tensors);
 }
 
-static void flush_worker(const struct worker *w, const q8_graph *graph)
+static q8_code flush_worker(const struct worker *w, const q8_graph *graph, q8_err *err)
 {
-    for (int t = 0; t < graph->n_tensors; t++)
-        if (w->stats[t])
+    q8_code code = Q8_OK;
+    for (int t = 0; t < graph->n_tensors && !code; t++)
+        if (w->stats[t]) {
             q8_channel_queue_flush(&w->queue[t], w->stats[t]->channel_bins);
+            code = q8_stats_collect(w->stats[t], &w->waiting[t], err);
+        }
+    return code;
 }
 
 static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 {
     struct worker *w = user;
+    if (view->gpu)
+        return q8_stats_add_on_gpu(w->stats[tensor], &w->waiting[tensor], view, err);
     return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
 }
 
@@ -88,8 +100,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 static q8_code gather_workers(struct job *job, q8_err *err)
 {
     q8_code code = Q8_OK;
-    for (int i = 0; i < job->n_workers; i++)
-        flush_worker(&job->worker[i], job->graph);
+    for (int i = 0; i < job->n_workers && !code; i++)
+        code = flush_worker(&job->worker[i], job->graph, err);
     for (int i = 1; i < job->n_workers; i++)
         for (int t = 0; t < job->graph->n_tensors && !code; t++) {
             q8_stats *from = job->worker[i].stats[t];
@@ -228,16 +240,73 @@ static q8_code open_exec(struct job *job, const q8_calibration_of *what, int bat
                          const q8_env *env, q8_err *err)
 {
     const q8_exec_opts exec = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .gpu_views = true,
                                .batch = batch,
                                .wanted = what->wanted,
                                .threads = q8_thread_count(env)};
     return q8_exec_open(&job->exec, job->graph, &exec, err);
 }
 
+/* On a GPU one batch is read and copied while another is computed, by a thread with a queue of its
+ * own for each. */
+static int gpu_workers(const q8_samples *samples, const q8_env *env)
+{
+    const int n = q8_loop_workers(samples, env);
+    return n < 2 ? 2 : n;
+}
+
+/* Whether the plan's runs for all workers find memory at the same time. */
+static q8_code try_runs(const struct job *job, q8_err *err)
+{
+    q8_run **run = calloc((size_t)job->n_workers, sizeof(*run));
+    q8_code code = run ? Q8_OK : q8_fail_nomem(err);
+    for (int i = 0; i < job->n_workers && !code; i++)
+        code = q8_run_open(&run[i], job->exec, err);
+    for (int i = 0; run && i < job->n_workers; i++)
+        q8_run_close(&run[i]);
+    free(run);
+    return code;
+}
+
+static void note_less(const struct job *job, const q8_env *env)
+{
+    q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
+            q8_exec_batch(job->exec), job->n_workers);
+}
+
+/* With the largest batch that all workers have memory for. */
+static q8_code plan_for_gpu(struct job *job, const q8_calibration_of *what, const q8_env *env,
+                            q8_err *err)
+{
+    enum { BATCH = 8 };
+    const int asked = what->opts->batch > 0 ? what->opts->batch : BATCH;
+    q8_err why = {0};
+    q8_code code = Q8_OK;
+    job->n_workers = gpu_workers(job->samples, env);
+    for (int batch = asked; !job->exec && batch > 0; batch /= 2) {
+        why = (q8_err){0};
+        code = open_exec(job, what, batch, env, &why);
+        if (!code)
+            code = try_runs(job, &why);
+        if (code)
+            q8_exec_close(&job->exec);
+        if (code && code != Q8_ENOMEM)
+            break;
+    }
+    if (code && err)
+        *err = why;
+    else if (!code && q8_exec_batch(job->exec) < asked)
+        note_less(job, env);
+    return code;
+}
+
 /* The plan and the number of threads, as memory allows: a smaller batch rather than fewer threads.
  */
 static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env *env, q8_err *err)
 {
+    if (what->backend == Q8_BACKEND_GPU)
+        return plan_for_gpu(job, what, env, err);
     const int asked = what->opts->batch, most = q8_loop_workers(job->samples, env);
     const int batch = asked > 0 ? asked : q8_exec_best_batch(what->graph);
     const size_t own = q8_calibration_size(job->graph, what->wanted) + Q8_MEMORY_PICTURE;
@@ -260,8 +329,7 @@ static q8_code plan(struct job *job, const q8_calibration_of *what, const q8_env
     if (job->n_workers == 0)
         return q8_memory_fail(env, "calibration on one thread", shared + each, err);
     if (job->n_workers < most || q8_exec_batch(job->exec) < batch)
-        q8_note(env, NULL, NULL, "calibrating in batches of %d on %d threads, for want of memory",
-                q8_exec_batch(job->exec), job->n_workers);
+        note_less(job, env);
     return Q8_OK;
 }
 

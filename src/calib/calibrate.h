@@ -23,6 +23,7 @@ typedef struct q8_calibration_of {
     const q8_caffe_transform
         *transform; /**< what the prototxt says of preprocessing; may be NULL */
     q8_backend_kind backend;
+    q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
     /** Where the plan is kept for another run of the same, by the caller's q8_exec_close(); taken
      * from there if it holds one. NULL: it is not kept. */
     q8_exec **plan;

@@ -68,6 +68,14 @@ static size_t pixel_step(const q8_shape *shape, size_t spatial)
     return step > 0 ? step : 1;
 }
 
+void q8_channel_pixels(const q8_shape *shape, size_t *first, size_t *step, size_t *n)
+{
+    const size_t spatial = q8_shape_spatial(shape);
+    *step = pixel_step(shape, spatial);
+    *first = *step / 2;
+    *n = spatial < Q8_CHANNEL_PIXELS ? spatial : Q8_CHANNEL_PIXELS;
+}
+
 /* Where a view's samples come from and go to: block of channels after block, in each pixel after
  * pixel. Where a pixel's channels lie together they are blocks side by side. */
 struct form {
@@ -81,15 +89,17 @@ struct form {
 static struct form form_of(const q8_view *view)
 {
     const size_t spatial = q8_shape_spatial(&view->shape), channels = (size_t)view->shape.dim[0];
-    const size_t step = pixel_step(&view->shape, spatial), pixel = (size_t)view->block;
+    const size_t pixel = (size_t)view->block;
+    size_t first, step, pixels;
+    q8_channel_pixels(&view->shape, &first, &step, &pixels);
     const bool together = pixel == channels && channels > Q8_CHANNEL_LANES;
     const size_t block = together ? Q8_CHANNEL_LANES : pixel;
     const size_t blocks = (channels + block - 1) / block;
     return (struct form){
         .blocks = blocks,
-        .pixels = spatial < Q8_CHANNEL_PIXELS ? spatial : Q8_CHANNEL_PIXELS,
+        .pixels = pixels,
         .block = block,
-        .first = step / 2,
+        .first = first,
         .step = step,
         .picture = together ? channels * spatial : blocks * block * spatial,
         .next_block = together ? block : block * spatial,

@@ -30,6 +30,9 @@ typedef struct q8_channel_bins {
     uint32_t bin[Q8_CHANNEL_BINS]; /**< upwards; see q8_channel_bins_edge() */
 } q8_channel_bins;
 
+/** Which pixels of a tensor's pictures are looked at: `n`, from `first` on, each `step` further. */
+void q8_channel_pixels(const q8_shape *shape, size_t *first, size_t *step, size_t *n);
+
 /** No values, a factor of 1. */
 void q8_channel_bins_init(q8_channel_bins *bins);
 /** Adds some pixels of each picture of a view to its channels' bins. */

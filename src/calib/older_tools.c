@@ -151,8 +151,11 @@ static q8_code open_exec(q8_exec **exec, const q8_older_tool_of *what, const q8_
                          q8_err *err)
 {
     bool *wanted = calloc((size_t)what->graph->n_tensors + 1, sizeof(*wanted));
-    const q8_exec_opts opts = {
-        .backend = what->backend, .batch = 1, .wanted = wanted, .threads = q8_thread_count(env)};
+    const q8_exec_opts opts = {.backend = what->backend,
+                               .gpu = what->gpu,
+                               .batch = 1,
+                               .wanted = wanted,
+                               .threads = q8_thread_count(env)};
     *exec = NULL;
     if (!wanted)
         return q8_fail_nomem(err);

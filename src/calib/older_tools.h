@@ -26,6 +26,7 @@ typedef struct q8_older_tool_of {
     const q8_samples *samples;
     bool strict; /**< a sample that cannot be read is an error */
     q8_backend_kind backend;
+    q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
 } q8_older_tool_of;
 
 /** Runs the samples a second time, as these tools do, since only now the ranges are known. Sets

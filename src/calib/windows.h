@@ -42,6 +42,7 @@ typedef struct q8_windows_of {
     const q8_calib_opts *opts;
     const q8_caffe_transform *transform; /**< as in q8_calibration_of */
     q8_backend_kind backend;
+    q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
 } q8_windows_of;
 
 /**

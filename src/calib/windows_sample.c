@@ -41,6 +41,7 @@ static q8_code open_job(struct job *job, const q8_windows_of *what, const q8_env
         return code;
     q8_samples_thin_out(job->samples, Q8_WINDOWS_PICTURES);
     const q8_exec_opts exec = {.backend = what->backend,
+                               .gpu = what->gpu,
                                .batch = 1,
                                .wanted = what->wanted,
                                .threads = q8_thread_count(env)};

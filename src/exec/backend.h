@@ -4,6 +4,14 @@
 
 #include "exec/exec.h"
 
+/** A tensor of a run in the memory it was planned in. */
+typedef union q8_spot {
+    float *host;
+    void *gpu; /**< the backend's own handle */
+} q8_spot;
+
+struct q8_gpu_run;
+
 /** A node to run for a fixed batch. Immutable once prepared; run() may be called from several
  * threads.
  */
@@ -16,6 +24,11 @@ typedef struct q8_kernel {
     /** What takes long and nothing else waits for, once, before the first run: generating code,
      *  bringing weights into shape. Kernels may be prepared at the same time. NULL: nothing. */
     q8_code (*prepare)(struct q8_kernel *kernel, q8_err *err);
+    /** Instead of run(): has the work done by the GPU after what it was given before, or waits for
+     * it where an output is in the host's memory. Blocks may be ::Q8_ON_GPU. */
+    q8_code (*enqueue)(const struct q8_kernel *kernel, struct q8_gpu_run *run, const q8_spot *in,
+                       const q8_spot *out, q8_err *err);
+    size_t gpu_scratch; /**< bytes enqueue() needs */
 } q8_kernel;
 
 static inline q8_code q8_kernel_prepare(q8_kernel *kernel, q8_err *err)

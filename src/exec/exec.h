@@ -22,6 +22,8 @@ typedef struct q8_view {
     int batch;      /**< pictures that count; the slab may hold more */
     q8_shape shape; /**< of one picture */
     int block;      /**< 1: NCHW */
+    /** Not NULL: it lies there, NCHW, and `data` is NULL (see exec/gpu.h). */
+    const struct q8_gpu_tensor *gpu;
 } q8_view;
 
 typedef struct q8_exec q8_exec;
@@ -33,6 +35,7 @@ typedef enum q8_backend_kind {
     /** The same, with inputs and weights of convolutions rounded to bf16 where that is faster;
      *  tensors stay fp32, as do other layers. */
     Q8_BACKEND_CPU_BF16,
+    Q8_BACKEND_GPU, /**< OpenCL, ::Q8_BACKEND_CPU where it has no such layer */
 } q8_backend_kind;
 
 typedef struct q8_exec_opts {
@@ -40,9 +43,12 @@ typedef struct q8_exec_opts {
     int batch;          /**< pictures per forward; at least 1 */
     const bool *wanted; /**< by tensor id: what will be observed. Nodes no wanted tensor needs do
                            not run. NULL: the network's outputs */
-    int batch_from; /**< the first node that runs for the whole batch; 0: as moves the least memory
-                     */
-    int threads;    /**< to make the plan with; it does not depend on them. 0: one */
+    q8_gpu *gpu;        /**< of ::Q8_BACKEND_GPU; outlives the plan */
+    bool gpu_views;     /**< the observer takes views of what lies on the GPU; else it is copied */
+    /** The first node that runs for the whole batch; 0: as moves the least memory. On the GPU all
+     *  do. */
+    int batch_from;
+    int threads; /**< to make the plan with; it does not depend on them. 0: one */
 } q8_exec_opts;
 
 /** Whether ::Q8_BACKEND_CPU_BF16 differs from ::Q8_BACKEND_CPU on this processor. */
@@ -57,9 +63,9 @@ int q8_exec_batch(const q8_exec *exec);
 size_t q8_exec_slab_bytes(const q8_exec *exec);
 /** Bytes one run takes: these, and what kernels work with. */
 size_t q8_exec_run_bytes(const q8_exec *exec);
-/** Name of the backend that runs node `index`: "bf16", "onednn", "plain", or "" if it does not run:
- * not needed, an Input, an identity, whose output is its input under another name, or a Concat
- * whose inputs are made in their places in its output. */
+/** Name of the backend that runs node `index`: "opencl", "bf16", "onednn", "plain", or "" if it
+ * does not run: not needed, an Input, an identity, whose output is its input under another name, or
+ * a Concat whose inputs are made in their places in its output. */
 const char *q8_exec_node_backend(const q8_exec *exec, int index);
 
 /** Pictures per forward that take the least time each; depends on the graph alone. */

@@ -13,6 +13,9 @@
 /** Asks for NHWC, whatever the number of channels. */
 #define Q8_CHANNELS_LAST INT_MAX
 
+/** Where the plan keeps a tensor that lies in the GPU's memory, NCHW; no layout of the host's. */
+#define Q8_ON_GPU (-1)
+
 /** What can be asked for: the oneDNN formats nchw, nChw8c, nChw16c and nhwc. */
 enum { Q8_N_BLOCKS = 4 };
 /** 0, 1, 2, 3 for 1, 8, 16, ::Q8_CHANNELS_LAST; -1 for any other. */

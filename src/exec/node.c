@@ -41,6 +41,7 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
     const size_t edges = (size_t)node->n_in + (size_t)node->n_out;
     q8_runner *r = calloc(1, sizeof(*r) + edges * sizeof(r->edge[0]));
     int *plain = malloc((edges + 1) * sizeof(*plain));
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU};
     const char *backend;
     q8_code code = r && plain ? Q8_OK : q8_fail_nomem(err);
     for (size_t i = 0; !code && i < edges; i++)
@@ -48,7 +49,7 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
     if (!code)
         code = q8_pointwise_compile(graph, node, &r->kernel, err);
     if (!code && !r->kernel)
-        code = q8_plan_kernel(graph, node, Q8_BACKEND_CPU, plain, 1, &r->kernel, &backend, err);
+        code = q8_plan_kernel(graph, node, &opts, plain, 1, &r->kernel, &backend, err);
     if (!code)
         code = q8_kernel_prepare(r->kernel, err);
     if (!code) {

@@ -81,7 +81,11 @@ static q8_code wrap(const q8_dnnl_job *job, q8_kernel *conv, int batch, q8_kerne
         return q8_fail_nomem(job->err);
     }
     *k = (struct kernel){
-        .base = {conv->in_block, conv->out_block, 0, run_kernel, close_kernel, prepare_kernel},
+        .base = {.in_block = conv->in_block,
+                 .out_block = conv->out_block,
+                 .run = run_kernel,
+                 .close = close_kernel,
+                 .prepare = prepare_kernel},
         .conv = conv,
         .batch = batch,
         .in_count = q8_layout_count(job->in, conv->in_block),

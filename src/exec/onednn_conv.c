@@ -264,8 +264,11 @@ static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
         return code;
     }
     const int block = k->conv->in_block;
-    k->base =
-        (q8_kernel){block, k->conv->out_block, 0, run_bordered, close_bordered, prepare_bordered};
+    k->base = (q8_kernel){.in_block = block,
+                          .out_block = k->conv->out_block,
+                          .run = run_bordered,
+                          .close = close_bordered,
+                          .prepare = prepare_bordered};
     k->planes = (size_t)job->batch * (((size_t)k->in.dim[0] + (size_t)block - 1) / (size_t)block);
     k->base.scratch = bordered_bytes(k) + k->conv->scratch;
     *kernel = &k->base;
@@ -336,8 +339,12 @@ static q8_code append(q8_kernel **kernel, q8_kernel *second, q8_err *err)
         return q8_fail_nomem(err);
     }
     const size_t scratch = first->scratch > second->scratch ? first->scratch : second->scratch;
-    k->base =
-        (q8_kernel){first->in_block, first->out_block, scratch, run_pair, close_pair, prepare_pair};
+    k->base = (q8_kernel){.in_block = first->in_block,
+                          .out_block = first->out_block,
+                          .scratch = scratch,
+                          .run = run_pair,
+                          .close = close_pair,
+                          .prepare = prepare_pair};
     k->first = first;
     k->second = second;
     *kernel = &k->base;

@@ -2,6 +2,7 @@
  * layouts, and where in the slab each tensor lies. */
 #include "exec/plan.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +12,14 @@
 #include "ops/rows.h"
 #include "ops/simple.h"
 
+enum { N_PLACES = Q8_N_BLOCKS + 1 };
+
 /* Where a tensor can be found while the plan is made. */
 struct place {
     bool needed;
-    int last_use;          /* the last node that reads it, under whatever name; -1: none */
-    int block;             /* asked for when it was made; 0 until then */
-    int part[Q8_N_BLOCKS]; /* by layout, -1 where it is not available */
+    int last_use;       /* the last node that reads it, under whatever name; -1: none */
+    int block;          /* asked for when it was made; 0 until then */
+    int part[N_PLACES]; /* by layout, the last on the GPU; -1 where it is not available */
 };
 
 struct planner {
@@ -77,6 +80,16 @@ static const q8_shape *shape_of(const struct planner *p, int tensor)
     return &p->graph->tensor[tensor].shape;
 }
 
+static int place_index(int block)
+{
+    return block == Q8_ON_GPU ? Q8_N_BLOCKS : q8_block_index(block);
+}
+
+static int asked(const q8_shape *shape, int block)
+{
+    return block == Q8_ON_GPU ? Q8_ON_GPU : q8_layout_asked(shape, block);
+}
+
 static bool in_front(const struct planner *p)
 {
     return p->batch < p->exec->batch;
@@ -96,12 +109,14 @@ static q8_code add_part(struct planner *p, int tensor, int block, int step, int 
 {
     q8_exec *exec = p->exec;
     const q8_shape *shape = shape_of(p, tensor);
+    const bool on_gpu = block == Q8_ON_GPU;
     size_t bytes;
     if (q8_shape_count(shape) == 0)
         return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' has no shape",
                        p->graph->tensor[tensor].name);
-    const size_t picture = q8_layout_count(shape, block) * sizeof(float);
-    if (__builtin_mul_overflow(picture, (size_t)exec->batch, &bytes))
+    const size_t picture = q8_layout_count(shape, on_gpu ? 1 : block) * sizeof(float);
+    if (__builtin_mul_overflow(picture, (size_t)exec->batch, &bytes) ||
+        bytes > SIZE_MAX - Q8_GPU_ALIGN)
         return q8_fail(p->err, Q8_ENOMEM, NULL, NULL, "a batch of %d pictures is too large",
                        exec->batch);
     q8_slab_part *parts =
@@ -113,7 +128,8 @@ static q8_code add_part(struct planner *p, int tensor, int block, int step, int 
     exec->part = parts;
     p->in_batch = in_batch;
     in_batch[exec->n_parts] = step < 0 || !in_front(p);
-    parts[exec->n_parts] = (q8_slab_part){.bytes = picture, .first = step, .last = step};
+    parts[exec->n_parts] =
+        (q8_slab_part){.bytes = picture, .first = step, .last = step, .on_gpu = on_gpu};
     *part = exec->n_parts++;
     return Q8_OK;
 }
@@ -145,12 +161,28 @@ static void spread_parts(struct planner *p)
             exec->part[i].bytes *= (size_t)exec->batch;
 }
 
+static void align_on_gpu(q8_exec *exec)
+{
+    for (int i = 0; i < exec->n_parts; i++)
+        if (exec->part[i].on_gpu)
+            exec->part[i].bytes =
+                (exec->part[i].bytes + Q8_GPU_ALIGN - 1) / Q8_GPU_ALIGN * Q8_GPU_ALIGN;
+}
+
+/* Where the front ends. A GPU is the faster the more it is given at once. */
+static int front_of(const struct planner *p)
+{
+    if (p->opts->backend == Q8_BACKEND_GPU)
+        return 0;
+    return p->opts->batch_from ? p->opts->batch_from : q8_plan_front(p->graph, p->exec->batch);
+}
+
 /* The tensor was made in this layout, in this part. */
 static void set_made(struct planner *p, int tensor, int block, int part)
 {
     struct place *place = &p->place[tensor];
-    place->block = q8_layout_asked(shape_of(p, tensor), block);
-    place->part[q8_block_index(place->block)] = part;
+    place->block = asked(shape_of(p, tensor), block);
+    place->part[place_index(place->block)] = part;
 }
 
 static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_out, q8_step **step)
@@ -169,10 +201,41 @@ static q8_code add_step(struct planner *p, q8_kernel *kernel, int n_in, int n_ou
         exec->most_edges = n_in + n_out;
     if (kernel->scratch > exec->scratch_bytes)
         exec->scratch_bytes = kernel->scratch;
+    if (kernel->gpu_scratch > exec->gpu_scratch_bytes)
+        exec->gpu_scratch_bytes = kernel->gpu_scratch;
     return Q8_OK;
 }
 
-/* The tensor in the layout `block`, by a step that converts it if it is not there yet. */
+static q8_code convert_kernel(const struct planner *p, const q8_shape *shape, int from, int to,
+                              q8_kernel **kernel)
+{
+    if (from == Q8_ON_GPU || to == Q8_ON_GPU)
+        return q8_gpu_transfer(p->exec->gpu, shape, p->batch, to == Q8_ON_GPU, kernel, p->err);
+    return q8_layout_kernel(shape, p->batch, from, to, kernel, p->err);
+}
+
+/* Adds a step that makes the tensor in the layout `block` from that in part `have`. */
+static q8_code convert(struct planner *p, int tensor, int have, int from, int block)
+{
+    q8_kernel *kernel;
+    q8_step *step;
+    int part;
+    q8_code code = convert_kernel(p, shape_of(p, tensor), from, block, &kernel);
+    if (!code)
+        code = add_step(p, kernel, 1, 1, &step);
+    if (!code)
+        code = add_part(p, tensor, block, p->exec->n_steps - 1, &part);
+    if (code)
+        return code;
+    touch(p, have, p->exec->n_steps - 1);
+    step->in[0] = have;
+    step->out[0] = part;
+    p->place[tensor].part[place_index(block)] = part;
+    return Q8_OK;
+}
+
+/* The tensor in the layout `block`, by steps that convert it if it is not there yet. What goes to
+ * the GPU or comes from there does so in plain order. */
 static q8_code get_part(struct planner *p, int tensor, int block, int *part)
 {
     struct place *place = &p->place[tensor];
@@ -180,27 +243,21 @@ static q8_code get_part(struct planner *p, int tensor, int block, int *part)
     if (!place->block)
         return q8_fail(p->err, Q8_EINTERNAL, NULL, NULL, "tensor '%s' is read before it is made",
                        p->graph->tensor[tensor].name);
-    block = q8_layout_asked(shape, block);
-    const int have = place->part[q8_block_index(place->block)];
-    int *found = &place->part[q8_block_index(block)];
-    if (*found < 0 && q8_layout_same(shape, block, place->block))
-        *found = have;
-    if (*found < 0) {
-        q8_kernel *kernel;
-        q8_step *step;
-        q8_code code = q8_layout_kernel(shape, p->batch, place->block, block, &kernel, p->err);
-        if (!code)
-            code = add_step(p, kernel, 1, 1, &step);
-        if (!code)
-            code = add_part(p, tensor, block, p->exec->n_steps - 1, found);
-        if (code)
-            return code;
-        touch(p, have, p->exec->n_steps - 1);
-        step->in[0] = have;
-        step->out[0] = *found;
+    block = asked(shape, block);
+    int *found = &place->part[place_index(block)], from = place->block;
+    int have = place->part[place_index(from)];
+    q8_code code = Q8_OK;
+    if (*found < 0 && from != block && (block == Q8_ON_GPU || (from == Q8_ON_GPU && block != 1))) {
+        from = 1;
+        code = get_part(p, tensor, from, &have);
     }
+    if (!code && *found < 0 && block != Q8_ON_GPU && from != Q8_ON_GPU &&
+        q8_layout_same(shape, block, from))
+        *found = have;
+    if (!code && *found < 0)
+        code = convert(p, tensor, have, from, block);
     *part = *found;
-    return Q8_OK;
+    return code;
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -240,8 +297,9 @@ static q8_code get_edges(const struct planner *p, const q8_node *node, struct ed
         return q8_fail_nomem(p->err);
     for (size_t i = 0; i < n_in; i++) {
         e->in[i] = *shape_of(p, node->in[i]);
-        e->in_block[i] = p->place[node->in[i]].block;
-        if (!e->in_block[i])
+        const int block = p->place[node->in[i]].block;
+        e->in_block[i] = block == Q8_ON_GPU ? 1 : block;
+        if (!block)
             return q8_fail(p->err, Q8_EINTERNAL, &node->loc, node->name,
                            "reads tensor '%s' before it is made",
                            p->graph->tensor[node->in[i]].name);
@@ -266,8 +324,8 @@ static bool passes_through(const q8_node *node, const struct edges *e)
 /* The outputs are other names of the input's memory. Only a changed shape needs plain order. */
 static q8_code plan_alias(struct planner *p, const q8_node *node, const struct edges *e)
 {
-    int block = e->in_block[0], part;
-    for (int i = 0; i < node->n_out; i++)
+    int block = p->place[node->in[0]].block, part;
+    for (int i = 0; i < node->n_out && block != Q8_ON_GPU; i++)
         if (!q8_shape_equal(&e->in[0], &e->out[i]))
             block = 1;
     q8_code code = get_part(p, node->in[0], block, &part);
@@ -288,10 +346,11 @@ static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, co
     if (p->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
         return false;
     for (int i = 0; i < node->n_in; i++) {
+        if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST)
+            return false;
         const int block = q8_layout_block(&e->in[i], e->in_block[i]);
         const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
-        if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST ||
-            e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN ||
+        if (e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN ||
             p->place[node->in[i]].last_use >= p->front)
             return false;
     }
@@ -303,7 +362,7 @@ static bool inputs_lie_in_a_row(const struct planner *p, const q8_node *node, co
 static q8_slab_part *free_part(const struct planner *p, int tensor)
 {
     const struct place *place = &p->place[tensor];
-    const int index = place->part[q8_block_index(place->block)];
+    const int index = place->part[place_index(place->block)];
     q8_slab_part *part = &p->exec->part[index];
     return part->whole || (p->exec->batch > 1 && p->in_batch[index]) ? NULL : part;
 }
@@ -337,38 +396,11 @@ static q8_code plan_concat(struct planner *p, const q8_node *node, const struct 
     return code;
 }
 
-q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_kind kind,
-                       const int *in_block, int batch, q8_kernel **kernel, const char **backend,
-                       q8_err *err)
-{
-    const q8_backend *const candidates[] = {
-#ifdef Q8_HAVE_ONEDNN
-        kind == Q8_BACKEND_CPU_BF16 ? &q8_backend_bf16 : NULL,
-        kind != Q8_BACKEND_PLAIN ? &q8_backend_onednn : NULL,
-#endif
-        &q8_backend_plain,
-    };
-    (void)kind;
-    *kernel = NULL;
-    for (size_t i = 0; i < sizeof(candidates) / sizeof(candidates[0]); i++) {
-        if (!candidates[i])
-            continue;
-        q8_code code = candidates[i]->compile(graph, node, in_block, batch, kernel, err);
-        if (code)
-            return code;
-        if (*kernel) {
-            *backend = candidates[i]->name;
-            return Q8_OK;
-        }
-    }
-    return q8_fail(err, Q8_EINTERNAL, &node->loc, node->name, "no backend runs %s", node->op->type);
-}
-
 static q8_code plan_kernel(struct planner *p, int index, const struct edges *e)
 {
     const q8_node *node = p->graph->node[index];
     q8_kernel *kernel;
-    q8_code code = q8_plan_kernel(p->graph, node, p->opts->backend, e->in_block, p->batch, &kernel,
+    q8_code code = q8_plan_kernel(p->graph, node, p->opts, e->in_block, p->batch, &kernel,
                                   &p->exec->node_backend[index], p->err);
     if (code)
         return code;
@@ -414,11 +446,21 @@ static q8_code plan_sights(struct planner *p, const q8_node *node)
         if (!sights)
             return q8_fail_nomem(p->err);
         exec->sight = sights;
-        const struct place *place = &p->place[tensor];
-        const int part = place->part[q8_block_index(place->block)], after = exec->n_steps - 1;
+        int block = p->place[tensor].block, part;
+        if (block == Q8_ON_GPU && !p->opts->gpu_views)
+            block = 1;
+        const q8_code code = get_part(p, tensor, block, &part);
+        if (code)
+            return code;
+        const bool on_gpu = block == Q8_ON_GPU;
+        const int after = exec->n_steps - 1;
         touch(p, part, after);
-        const int block = q8_layout_block(shape_of(p, tensor), place->block);
-        sights[exec->n_sights++] = (q8_sight){after, tensor, part, block};
+        sights[exec->n_sights++] =
+            (q8_sight){.after = after,
+                       .tensor = tensor,
+                       .part = part,
+                       .block = on_gpu ? 1 : q8_layout_block(shape_of(p, tensor), block),
+                       .on_gpu = on_gpu};
     }
     return Q8_OK;
 }
@@ -462,7 +504,7 @@ static q8_code plan_graph(struct planner *p)
     const q8_graph *graph = p->graph;
     q8_code code = Q8_OK;
     mark_needed(p);
-    p->front = p->opts->batch_from ? p->opts->batch_from : q8_plan_front(graph, p->exec->batch);
+    p->front = front_of(p);
     p->batch = p->front > 0 ? 1 : p->exec->batch;
     /* Inputs first: all are filled before the first step, wherever their nodes stand. */
     for (int i = 0; !code && i < graph->n_nodes; i++)
@@ -481,8 +523,12 @@ static q8_code plan_graph(struct planner *p)
     if (!code)
         code = check_wanted_made(p);
     spread_parts(p);
+    align_on_gpu(p->exec);
     if (!code)
-        code = q8_slab_place(p->exec->part, p->exec->n_parts, &p->exec->slab_bytes, p->err);
+        code = q8_slab_place(p->exec->part, p->exec->n_parts, false, &p->exec->slab_bytes, p->err);
+    if (!code)
+        code =
+            q8_slab_place(p->exec->part, p->exec->n_parts, true, &p->exec->gpu_slab_bytes, p->err);
     return code;
 }
 
@@ -509,6 +555,7 @@ q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *o
     }
     exec->graph = graph;
     exec->batch = opts->batch;
+    exec->gpu = opts->backend == Q8_BACKEND_GPU ? opts->gpu : NULL;
     exec->node_backend =
         q8_arena_array(exec->arena, (size_t)graph->n_nodes + 1, sizeof(*exec->node_backend));
     if (!exec->node_backend) {
@@ -516,7 +563,7 @@ q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *o
         goto fail;
     }
     for (int t = 0; t < graph->n_tensors; t++)
-        for (int i = 0; i < Q8_N_BLOCKS; i++)
+        for (int i = 0; i < N_PLACES; i++)
             p.place[t].part[i] = -1;
     code = plan_graph(&p);
     if (!code)
@@ -544,16 +591,6 @@ void q8_exec_close(q8_exec **exec)
 int q8_exec_batch(const q8_exec *exec)
 {
     return exec->batch;
-}
-
-size_t q8_exec_slab_bytes(const q8_exec *exec)
-{
-    return exec->slab_bytes;
-}
-
-size_t q8_exec_run_bytes(const q8_exec *exec)
-{
-    return exec->slab_bytes + exec->scratch_bytes + Q8_SLAB_ALIGN;
 }
 
 const char *q8_exec_node_backend(const q8_exec *exec, int index)

@@ -3,6 +3,7 @@
 #define Q8_EXEC_PLAN_H
 
 #include "exec/backend.h"
+#include "exec/gpu.h"
 #include "exec/slab.h"
 
 /** One kernel run: a node's, or a change of layout between nodes. */
@@ -18,6 +19,7 @@ typedef struct q8_sight {
     int tensor;
     int part;
     int block;
+    bool on_gpu;
 } q8_sight;
 
 typedef struct q8_input {
@@ -41,11 +43,14 @@ struct q8_exec {
     int most_edges;            /**< inputs and outputs of a step */
     const char **node_backend; /**< by node */
     size_t slab_bytes, scratch_bytes;
+    q8_gpu *gpu; /**< NULL: none */
+    size_t gpu_slab_bytes, gpu_scratch_bytes;
 };
 
 /** A node's kernel, still to be prepared, from the first backend that supports it.
+ *  @param in_block layouts in the host's memory, where such a backend is to read them
  *  @param backend its name */
-q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, q8_backend_kind kind,
+q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
                        const int *in_block, int batch, q8_kernel **kernel, const char **backend,
                        q8_err *err);
 

@@ -12,13 +12,44 @@ struct q8_run {
     void *memory; /* slab, then scratch; not yet aligned */
     char *slab;
     void *scratch;
-    float **edge; /* inputs, then outputs of the step that runs */
+    float **edge;    /* inputs, then outputs of the step that runs */
+    q8_gpu_run *gpu; /* NULL: none */
+    q8_spot *spot;   /* as `edge`, where one may be on the GPU; NULL without */
 };
 
+size_t q8_exec_slab_bytes(const q8_exec *exec)
+{
+    return exec->slab_bytes;
+}
+
+size_t q8_exec_run_bytes(const q8_exec *exec)
+{
+    return exec->slab_bytes + exec->scratch_bytes + Q8_SLAB_ALIGN;
+}
+
+/* NULL for what is on the GPU. */
 static float *part_data(const q8_run *run, int part, int picture)
 {
     const q8_slab_part *p = &run->exec->part[part];
-    return (float *)(run->slab + p->offset + (size_t)picture * p->stride);
+    return p->on_gpu ? NULL : (float *)(run->slab + p->offset + (size_t)picture * p->stride);
+}
+
+/* Where a part is, in whichever memory. */
+static q8_spot spot_of(const q8_run *run, int part)
+{
+    if (run->exec->part[part].on_gpu)
+        return (q8_spot){.gpu = q8_gpu_run_part(run->gpu, part)};
+    return (q8_spot){.host = part_data(run, part, 0)};
+}
+
+static q8_code open_gpu(q8_run *run, q8_err *err)
+{
+    const q8_exec *exec = run->exec;
+    run->spot = malloc(((size_t)exec->most_edges + 1) * sizeof(*run->spot));
+    if (!run->spot)
+        return q8_fail_nomem(err);
+    return q8_gpu_run_open(&run->gpu, exec->gpu, exec->part, exec->n_parts, exec->gpu_slab_bytes,
+                           exec->gpu_scratch_bytes, err);
 }
 
 q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
@@ -48,6 +79,8 @@ q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
     run->edge = malloc(((size_t)exec->most_edges + 1) * sizeof(*run->edge));
     if (!run->edge)
         code = q8_fail_nomem(err);
+    if (!code && exec->gpu)
+        code = open_gpu(run, err);
 fail:
     if (code)
         q8_run_close(&run);
@@ -59,6 +92,8 @@ void q8_run_close(q8_run **run)
 {
     if (!*run)
         return;
+    q8_gpu_run_close(&(*run)->gpu);
+    free((*run)->spot);
     free((*run)->edge);
     free((*run)->memory);
     free(*run);
@@ -92,8 +127,11 @@ static q8_code show(const q8_run *run, int after, const struct pictures *of, int
     const q8_exec *exec = run->exec;
     for (; *next < exec->n_sights && exec->sight[*next].after == after; ++*next) {
         const q8_sight *sight = &exec->sight[*next];
+        const q8_gpu_tensor on_gpu = {
+            run->gpu, sight->on_gpu ? q8_gpu_run_part(run->gpu, sight->part) : NULL};
         const q8_view view = {
             .data = part_data(run, sight->part, of->first),
+            .gpu = sight->on_gpu ? &on_gpu : NULL,
             .batch = of->n,
             .shape = exec->graph->tensor[sight->tensor].shape,
             .block = sight->block,
@@ -105,8 +143,20 @@ static q8_code show(const q8_run *run, int after, const struct pictures *of, int
     return Q8_OK;
 }
 
+/* On the GPU a step is for all pictures. */
+static q8_code enqueue_step(q8_run *run, const q8_step *step, q8_err *err)
+{
+    for (int i = 0; i < step->n_in; i++)
+        run->spot[i] = spot_of(run, step->in[i]);
+    for (int i = 0; i < step->n_out; i++)
+        run->spot[step->n_in + i] = spot_of(run, step->out[i]);
+    return step->kernel->enqueue(step->kernel, run->gpu, run->spot, run->spot + step->n_in, err);
+}
+
 static q8_code run_step(q8_run *run, const q8_step *step, int picture, q8_err *err)
 {
+    if (step->kernel->enqueue)
+        return enqueue_step(run, step, err);
     for (int i = 0; i < step->n_in; i++)
         run->edge[i] = part_data(run, step->in[i], picture);
     for (int i = 0; i < step->n_out; i++)
@@ -143,5 +193,7 @@ q8_code q8_run_forward(q8_run *run, int n, q8_observe_fn observe, void *user, q8
         next = inputs_seen;
         code = run_steps(run, 0, exec->front, &one, &next, err);
     }
-    return code ? code : run_steps(run, exec->front, exec->n_steps, &all, &next, err);
+    if (!code)
+        code = run_steps(run, exec->front, exec->n_steps, &all, &next, err);
+    return code || !run->gpu ? code : q8_gpu_run_finish(run->gpu, err);
 }

@@ -78,7 +78,7 @@ static void place_pieces(q8_slab_part *part, int n)
             part[i].offset = part[part[i].whole - 1].offset + part[i].at;
 }
 
-q8_code q8_slab_place(q8_slab_part *part, int n, size_t *total, q8_err *err)
+q8_code q8_slab_place(q8_slab_part *part, int n, bool on_gpu, size_t *total, q8_err *err)
 {
     *total = 0;
     size_t sum = 0;
@@ -97,7 +97,7 @@ q8_code q8_slab_place(q8_slab_part *part, int n, size_t *total, q8_err *err)
     extend_wholes(part, n);
     int own = 0;
     for (int i = 0; i < n; i++)
-        if (!part[i].whole)
+        if (!part[i].whole && part[i].on_gpu == on_gpu)
             order[own++] = (struct entry){part[i].bytes, i};
     qsort(order, (size_t)own, sizeof(*order), larger_first);
     for (int i = 0; i < own; i++) {

@@ -88,8 +88,7 @@ static float operate(int type, float x, float y)
     }
 }
 
-/* How far a step along each dim of `out` goes in an operand: 0 along a dim of 1. */
-static void strides(const q8_shape *shape, const q8_shape *out, size_t step[Q8_MAX_RANK])
+void q8_broadcast_steps(const q8_shape *shape, const q8_shape *out, size_t step[Q8_MAX_RANK])
 {
     const q8_shape s = expand(shape, out);
     size_t so_far = 1;
@@ -103,8 +102,8 @@ static void forward_pairs(const q8_forward *f, int type)
 {
     const q8_shape *out = &f->out_shape[0];
     size_t step[2][Q8_MAX_RANK];
-    strides(&f->in_shape[0], out, step[0]);
-    strides(&f->in_shape[1], out, step[1]);
+    q8_broadcast_steps(&f->in_shape[0], out, step[0]);
+    q8_broadcast_steps(&f->in_shape[1], out, step[1]);
     int at[Q8_MAX_RANK] = {0};
     size_t x = 0, y = 0;
     const size_t count = q8_shape_count(out);

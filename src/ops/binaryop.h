@@ -31,4 +31,7 @@ typedef struct q8_binaryop_attr {
  */
 bool q8_broadcast(const q8_shape *a, const q8_shape *b, q8_shape *out);
 
+/** How far a step along each dim of `out` goes in an operand of this shape: 0 along a dim of 1. */
+void q8_broadcast_steps(const q8_shape *shape, const q8_shape *out, size_t step[Q8_MAX_RANK]);
+
 #endif

@@ -176,6 +176,7 @@ static q8_code open_exec(struct job *job, const q8_env *env, q8_arena *arena, q8
     for (int i = 0; i < pair->graph->n_outputs; i++)
         wanted[pair->graph->output[i]] = wanted[pair->simulated[i]] = true;
     const q8_exec_opts opts = {.backend = job->what->backend,
+                               .gpu = job->what->gpu,
                                .batch = 1,
                                .wanted = wanted,
                                .threads = q8_thread_count(env)};

@@ -14,6 +14,7 @@ typedef struct q8_verify_of {
     bool layers;             /**< measure layer by layer too */
     bool strict;             /**< an unreadable sample is an error */
     q8_backend_kind backend;
+    q8_gpu *gpu; /**< of ::Q8_BACKEND_GPU */
 } q8_verify_of;
 
 /** Fills all of `result` but `unseen` and `seconds`. */

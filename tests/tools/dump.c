@@ -67,6 +67,13 @@ static q8_code load_inputs(q8_run *run, const q8_graph *graph, char **paths, int
     return Q8_OK;
 }
 
+static q8_backend_kind kind_of(const char *backend)
+{
+    if (strncmp(backend, "plain", 5) == 0)
+        return Q8_BACKEND_PLAIN;
+    return strncmp(backend, "gpu", 3) == 0 ? Q8_BACKEND_GPU : Q8_BACKEND_CPU;
+}
+
 q8_code dump_forward(q8_graph *graph, const char *backend, char **words, int n_words, q8_err *err)
 {
     q8_exec *exec = NULL;
@@ -77,12 +84,12 @@ q8_code dump_forward(q8_graph *graph, const char *backend, char **words, int n_w
         return q8_fail_nomem(err);
     for (int t = 0; t < graph->n_tensors; t++)
         wanted[t] = uses.producer[t] >= 0;
-    const q8_exec_opts opts = {
-        .backend = strncmp(backend, "plain", 5) == 0 ? Q8_BACKEND_PLAIN : Q8_BACKEND_CPU,
-        .batch = 1,
-        .wanted = wanted,
-    };
-    q8_code code = q8_exec_open(&exec, graph, &opts, err);
+    q8_exec_opts opts = {.backend = kind_of(backend), .batch = 1, .wanted = wanted};
+    q8_code code = Q8_OK;
+    if (opts.backend == Q8_BACKEND_GPU)
+        code = q8_gpu_open(&opts.gpu, Q8_GPU_ANY, err);
+    if (!code)
+        code = q8_exec_open(&exec, graph, &opts, err);
     if (!code)
         code = q8_run_open(&run, exec, err);
     if (!code)
@@ -92,6 +99,7 @@ q8_code dump_forward(q8_graph *graph, const char *backend, char **words, int n_w
         code = q8_run_forward(run, 1, write_tensor, &dump, err);
     q8_run_close(&run);
     q8_exec_close(&exec);
+    q8_gpu_close(&opts.gpu);
     return code;
 }
 

@@ -2,8 +2,8 @@
  * forward PROTOTXT CAFFEMODEL BACKEND OUTDIR INPUT...: runs the float network once and writes every
  * tensor, for tests to compare.
  *
- * BACKEND is plain or cpu; with "-raw" behind it the graph is run as imported, before any pass.
- * For OUTDIR and INPUTs see dump.h.
+ * BACKEND is plain, cpu or gpu; with "-raw" behind it the graph is run as imported, before any
+ * pass. For OUTDIR and INPUTs see dump.h.
  */
 #include <stdio.h>
 #include <string.h>
@@ -31,7 +31,7 @@ int main(int argc, char **argv)
 {
     static q8_err err;
     if (argc < 5) {
-        fputs("usage: forward PROTOTXT CAFFEMODEL plain|cpu[-raw] OUTDIR INPUT...\n", stderr);
+        fputs("usage: forward PROTOTXT CAFFEMODEL plain|cpu|gpu[-raw] OUTDIR INPUT...\n", stderr);
         return 2;
     }
     q8_arena *arena = q8_arena_open();

@@ -239,7 +239,7 @@ static void test_against_serial(void **state)
         picture_path(f, i, path, sizeof(path));
         assert_int_equal(q8_picture_read(&picture, path, &err), Q8_OK);
         assert_int_equal(q8_prep_picture(&prep, &picture, input, &err), Q8_OK);
-        const q8_view view = {input, 1, {3, {3, SIZE, SIZE}}, 1};
+        const q8_view view = {input, 1, {3, {3, SIZE, SIZE}}, 1, NULL};
         q8_stats_add(&want, &view);
         q8_picture_free(&picture);
     }

@@ -47,7 +47,7 @@ static void init(q8_channel_bins *bins, int n)
 
 static void add(q8_channel_bins *bins, const float *x, int picture)
 {
-    const q8_view view = {x + picture * C * H * W, 1, {3, {C, H, W}}, 1};
+    const q8_view view = {x + picture * C * H * W, 1, {3, {C, H, W}}, 1, NULL};
     q8_channel_bins_add(bins, &view);
 }
 
@@ -55,7 +55,7 @@ static void add(q8_channel_bins *bins, const float *x, int picture)
 static q8_channel_bins bins_of(const float *x, int n)
 {
     q8_channel_bins bins;
-    const q8_view view = {x, 1, {3, {1, 1, n}}, 1};
+    const q8_view view = {x, 1, {3, {1, 1, n}}, 1, NULL};
     q8_channel_bins_init(&bins);
     q8_channel_bins_add(&bins, &view);
     return bins;
@@ -98,7 +98,7 @@ static void layout_does_not_show(void **unused)
     init(plain, C);
     init(other, C);
     add(plain, x, 0);
-    q8_channel_bins_add(other, &(q8_view){blocked, 1, {3, {C, H, W}}, BLOCK});
+    q8_channel_bins_add(other, &(q8_view){blocked, 1, {3, {C, H, W}}, BLOCK, NULL});
     assert_memory_equal(plain, other, sizeof(plain));
     free(x);
 }
@@ -118,11 +118,11 @@ static void pixels_do_not_show(void **unused)
     }
     static q8_channel_bins want[MANY], got[MANY], queued[MANY];
     q8_channel_queue queue = {0};
-    const q8_view view = {pixels, N, {3, {MANY, H, W}}, MANY};
+    const q8_view view = {pixels, N, {3, {MANY, H, W}}, MANY, NULL};
     init(want, MANY);
     init(got, MANY);
     init(queued, MANY);
-    q8_channel_bins_add(want, &(q8_view){plain, N, {3, {MANY, H, W}}, 1});
+    q8_channel_bins_add(want, &(q8_view){plain, N, {3, {MANY, H, W}}, 1, NULL});
     q8_channel_bins_add(got, &view);
     assert_int_equal(q8_channel_queue_add(&queue, queued, &view, NULL), Q8_OK);
     q8_channel_queue_flush(&queue, queued);
@@ -149,11 +149,11 @@ static void batches_and_queues_do_not_show(void **unused)
     init(queued, C);
     for (int i = 0; i < MANY; i++)
         add(one_by_one, x, i);
-    q8_channel_bins_add(batch, &(q8_view){x, MANY, {3, {C, H, W}}, 1});
+    q8_channel_bins_add(batch, &(q8_view){x, MANY, {3, {C, H, W}}, 1, NULL});
     for (int i = 0, n; i < MANY; i += n) {
         n = 1 + i % 3;
         n = n < MANY - i ? n : MANY - i;
-        const q8_view view = {x + i * C * H * W, n, {3, {C, H, W}}, 1};
+        const q8_view view = {x + i * C * H * W, n, {3, {C, H, W}}, 1, NULL};
         assert_int_equal(q8_channel_queue_add(&queue, queued, &view, NULL), Q8_OK);
         if (i % 5 == 0)
             q8_channel_queue_flush(&queue, queued);
@@ -226,7 +226,7 @@ static void pixels_are_spread(void **unused)
                 x[i] = i < n / 2 ? 1.0F : 0.0F;
             q8_channel_bins bins;
             q8_channel_bins_init(&bins);
-            q8_channel_bins_add(&bins, &(q8_view){x, 1, {3, {1, h, w}}, 1});
+            q8_channel_bins_add(&bins, &(q8_view){x, 1, {3, {1, h, w}}, 1, NULL});
             for (int b = 0; b < Q8_CHANNEL_BINS; b++)
                 upper += (int)bins.bin[b];
             const int seen = n < Q8_CHANNEL_PIXELS ? n : Q8_CHANNEL_PIXELS;
@@ -251,7 +251,7 @@ static q8_stats stats_of(const float *x)
 {
     q8_stats stats;
     assert_int_equal(q8_stats_init(&stats, C, NULL), Q8_OK);
-    q8_stats_add(&stats, &(q8_view){x, PICTURES, {3, {C, H, W}}, 1});
+    q8_stats_add(&stats, &(q8_view){x, PICTURES, {3, {C, H, W}}, 1, NULL});
     return stats;
 }
 

@@ -56,7 +56,7 @@ static int setup(void **unused)
             x[0][k] = (float)-log(uniform()) / 10;
             x[1][k] = (float)-log(uniform());
         }
-        const q8_view view = {x[0], 1, {3, {2, 1, 32}}, 1};
+        const q8_view view = {x[0], 1, {3, {2, 1, 32}}, 1, NULL};
         q8_stats_add(&f.stats, &view);
     }
     f.by_tensor[f.graph->node[0]->out[0]] = &f.stats;

@@ -70,7 +70,7 @@ static void calibrate(q8_calibration *cal, const q8_graph *graph, q8_arena *aren
     for (int t = 0; t < graph->n_tensors; t++) {
         if (!wanted[t])
             continue;
-        const q8_view view = {seen.data[t], PICTURES, graph->tensor[t].shape, 1};
+        const q8_view view = {seen.data[t], PICTURES, graph->tensor[t].shape, 1, NULL};
         cal->stats[t] = calloc(1, sizeof(**cal->stats));
         assert_non_null(cal->stats[t]);
         assert_int_equal(q8_stats_init(cal->stats[t], view.shape.dim[0], &err), Q8_OK);
@@ -259,7 +259,7 @@ static void odd_statistics(void **state)
                        (random_bits(&seed) & 1 ? 1.0F : -0.5F);
             if (round % 10 == 0)
                 memset(x, 0, sizeof(x));
-            q8_stats_add(cal.stats[t], &(q8_view){x, 1, {3, {channels, 3, 3}}, 1});
+            q8_stats_add(cal.stats[t], &(q8_view){x, 1, {3, {channels, 3, 3}}, 1, NULL});
         }
         equalise(s.net.graph, &cal, &(q8_quant_opts){.per_layer = round & 1});
         for (int i = 0; i < s.net.graph->n_nodes; i++)

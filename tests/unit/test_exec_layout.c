@@ -35,7 +35,7 @@ static void check_round_trip(int channels, int h, int w, int batch, int asked)
     q8_layout_convert(&s, batch, b, asked, back, 1);
     assert_memory_equal(a, back, plain * sizeof(*a));
 
-    const q8_view view = {b, batch, s, block};
+    const q8_view view = {b, batch, s, block, NULL};
     memset(back, 0, plain * sizeof(*back));
     q8_view_to_nchw(&view, batch - 1, back);
     assert_memory_equal(a + (size_t)(batch - 1) * q8_shape_count(&s), back,
@@ -93,7 +93,7 @@ static void only_rank_3_is_blocked(void **state)
 
     const float data[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14};
     float out[15];
-    const q8_view view = {data, 1, matrix, 16};
+    const q8_view view = {data, 1, matrix, 16, NULL};
     q8_view_to_nchw(&view, 0, out);
     assert_memory_equal(data, out, sizeof(out));
 }

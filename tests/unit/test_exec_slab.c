@@ -51,7 +51,7 @@ static void random_parts_never_overlap(void **state)
         }
         size_t total = 1;
         q8_err err = {0};
-        assert_int_equal(q8_slab_place(part, n, &total, &err), Q8_OK);
+        assert_int_equal(q8_slab_place(part, n, false, &total, &err), Q8_OK);
         check(part, n, total);
         const size_t bound = lower_bound(part, n, STEPS);
         assert_true(total >= bound);
@@ -66,7 +66,7 @@ static void a_chain_needs_its_two_largest_neighbours(void **state)
     for (int i = 0; i < 20; i++)
         part[i] = (q8_slab_part){.bytes = 6400, .first = i - 1, .last = i};
     size_t total;
-    assert_int_equal(q8_slab_place(part, 20, &total, NULL), Q8_OK);
+    assert_int_equal(q8_slab_place(part, 20, false, &total, NULL), Q8_OK);
     assert_int_equal(total, 2 * 6400);
 }
 
@@ -83,7 +83,7 @@ static void a_whole_lives_as_long_as_its_pieces(void **state)
         {.bytes = 832, .first = 5, .last = 5},
     };
     size_t total;
-    assert_int_equal(q8_slab_place(part, 6, &total, NULL), Q8_OK);
+    assert_int_equal(q8_slab_place(part, 6, false, &total, NULL), Q8_OK);
     assert_int_equal(part[5].first, 0);
     assert_int_equal(part[5].last, 6);
     assert_int_equal(part[3].offset, part[5].offset + 640);
@@ -101,10 +101,10 @@ static void sizes_that_overflow_are_refused(void **state)
     size_t total;
     q8_err err = {0};
     q8_slab_part huge[] = {{.bytes = SIZE_MAX - 10}};
-    assert_int_equal(q8_slab_place(huge, 1, &total, &err), Q8_ENOMEM);
+    assert_int_equal(q8_slab_place(huge, 1, false, &total, &err), Q8_ENOMEM);
     q8_slab_part sum[] = {{.bytes = SIZE_MAX / 2 - 100}, {.bytes = SIZE_MAX / 2 - 100}};
     err = (q8_err){0};
-    assert_int_equal(q8_slab_place(sum, 2, &total, &err), Q8_ENOMEM);
+    assert_int_equal(q8_slab_place(sum, 2, false, &total, &err), Q8_ENOMEM);
 }
 
 int main(void)

@@ -56,7 +56,7 @@ static float any_value(int exponent)
 
 static void add_picture(q8_stats *stats, const float *x)
 {
-    const q8_view view = {x, 1, shape, 1};
+    const q8_view view = {x, 1, shape, 1, NULL};
     q8_stats_add(stats, &view);
 }
 
@@ -174,7 +174,7 @@ static float threshold_of(const float *x, int n, int exponent, q8_method method,
     float scaled[SIDE * SIDE];
     assert_int_equal(q8_stats_init(&stats, 1, NULL), Q8_OK);
     for (int i = 0; i + SIDE * SIDE <= n; i += SIDE * SIDE) {
-        const q8_view view = {scaled, 1, {3, {1, SIDE, SIDE}}, 1};
+        const q8_view view = {scaled, 1, {3, {1, SIDE, SIDE}}, 1, NULL};
         for (int k = 0; k < SIDE * SIDE; k++)
             scaled[k] = ldexpf(x[i + k], exponent);
         q8_stats_add(&stats, &view);

@@ -74,7 +74,7 @@ static void scales_are_usable(void **unused)
         q8_stats stats;
         assert_int_equal(q8_stats_init(&stats, CHANNELS, NULL), Q8_OK);
         fill(x, CHANNELS * SIDE * SIDE, &net.seed);
-        q8_stats_add(&stats, &(q8_view){x, 1, {3, {CHANNELS, SIDE, SIDE}}, 1});
+        q8_stats_add(&stats, &(q8_view){x, 1, {3, {CHANNELS, SIDE, SIDE}}, 1, NULL});
         const q8_method method = methods[round % (sizeof(methods) / sizeof(methods[0]))];
         const int levels = round & 1 ? Q8_LEVELS_SHIFTED : Q8_LEVELS_SIGNED;
         float threshold[2] = {0};

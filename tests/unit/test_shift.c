@@ -132,7 +132,7 @@ static void observe(const struct net *net, q8_calibration *calibration)
             continue;
         q8_err err = {0};
         q8_stats *stats = q8_arena_alloc(net->arena, sizeof(*stats));
-        const q8_view view = {seen.data[t], 2, graph->tensor[t].shape, 1};
+        const q8_view view = {seen.data[t], 2, graph->tensor[t].shape, 1, NULL};
         assert_int_equal(q8_stats_init(stats, view.shape.dim[0], &err), Q8_OK);
         q8_stats_add(stats, &view);
         calibration->stats[t] = stats;

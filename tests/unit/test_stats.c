@@ -132,7 +132,7 @@ static void check_layout(const float *nchw, int pictures, q8_shape shape, int bl
     assert_int_equal(q8_stats_init(&got, shape.dim[0], NULL), Q8_OK);
     float *blocked =
         block > 1 ? to_blocks(nchw, pictures, shape.dim[0], spatial, block, 1e6f) : NULL;
-    const q8_view view = {blocked ? blocked : nchw, pictures, shape, block};
+    const q8_view view = {blocked ? blocked : nchw, pictures, shape, block, NULL};
     q8_stats_add(&got, &view);
     assert_same(&got, &want);
     assert_means(&got, nchw, pictures, spatial);
@@ -208,7 +208,7 @@ static void test_nothing_finite(void **unused)
 {
     (void)unused;
     const float x[] = {NAN, INFINITY, -INFINITY, NAN};
-    const q8_view view = {x, 1, {1, {4}}, 1};
+    const q8_view view = {x, 1, {1, {4}}, 1, NULL};
     q8_stats s;
     assert_int_equal(q8_stats_init(&s, 4, NULL), Q8_OK);
     q8_stats_add(&s, &view);
@@ -224,7 +224,7 @@ static void test_zero_has_no_sign(void **unused)
 {
     (void)unused;
     const float x[] = {-0.0f};
-    const q8_view view = {x, 1, {1, {1}}, 1};
+    const q8_view view = {x, 1, {1, {1}}, 1, NULL};
     q8_stats s;
     assert_int_equal(q8_stats_init(&s, 1, NULL), Q8_OK);
     q8_stats_add(&s, &view);
@@ -264,7 +264,7 @@ static void test_growth_and_order(void **unused)
         for (int i = 0; i < 4; i++)
             assert_int_equal(q8_stats_init(&shard[i], CHANNELS, NULL), Q8_OK);
         for (int p = 0; p < PICTURES; p++) {
-            const q8_view view = {x + (size_t)order[p] * each, 1, shape, 1};
+            const q8_view view = {x + (size_t)order[p] * each, 1, shape, 1, NULL};
             q8_stats_add(&shard[next_random() % 4], &view);
         }
         const int into = round % 4;
@@ -287,7 +287,7 @@ static void test_merge_with_empty(void **unused)
     (void)unused;
     state = 4;
     float *x = random_tensor(100);
-    const q8_view view = {x, 1, {2, {10, 10}}, 1};
+    const q8_view view = {x, 1, {2, {10, 10}}, 1, NULL};
     q8_stats a, empty, want;
     assert_int_equal(q8_stats_init(&a, 10, NULL), Q8_OK);
     assert_int_equal(q8_stats_init(&empty, 10, NULL), Q8_OK);
@@ -336,7 +336,7 @@ static void test_speed(void **unused)
     for (int block = 1; block <= 16; block *= 16) {
         q8_stats s;
         assert_int_equal(q8_stats_init(&s, 64, NULL), Q8_OK);
-        const q8_view view = {x, 1, shape, block};
+        const q8_view view = {x, 1, shape, block, NULL};
         double best = 1e9;
         for (int i = 0; i < 20; i++) {
             const double start = now();

@@ -63,7 +63,7 @@ static void sample(q8_stats *s, double (*draw)(void), int n)
     for (int i = 0; i < n; i += PIECE) {
         for (int k = 0; k < PIECE; k++)
             x[k] = (float)draw();
-        const q8_view view = {x, 1, {3, {1, 1, PIECE}}, 1};
+        const q8_view view = {x, 1, {3, {1, 1, PIECE}}, 1, NULL};
         q8_stats_add(s, &view);
     }
 }
@@ -187,7 +187,7 @@ static void test_sparse_against_plain(void **unused)
 static void add_values(q8_stats *s, const float *x, int n, int times)
 {
     assert_int_equal(q8_stats_init(s, 1, NULL), Q8_OK);
-    const q8_view view = {x, 1, {3, {1, 1, n}}, 1};
+    const q8_view view = {x, 1, {3, {1, 1, n}}, 1, NULL};
     for (int i = 0; i < times; i++)
         q8_stats_add(s, &view);
 }
@@ -239,7 +239,7 @@ static void test_pixels(void **unused)
     for (int i = 0; i < 1000; i++) {
         for (int k = 0; k < 1000; k++)
             x[k] = floorf(256 * (float)uniform()) - 104;
-        const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1};
+        const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1, NULL};
         q8_stats_add(&s, &view);
     }
     assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) >= 148 &&
@@ -255,7 +255,7 @@ static void test_one_outlier(void **unused)
     q8_stats s;
     sample(&s, half_normal, 1000000);
     const float x = 1000;
-    const q8_view view = {&x, 1, {3, {1, 1, 1}}, 1};
+    const q8_view view = {&x, 1, {3, {1, 1, 1}}, 1, NULL};
     q8_stats_add(&s, &view);
     assert_true(q8_threshold(Q8_METHOD_KL, &s, LEVELS) < 64);
     q8_stats_free(&s);
@@ -309,7 +309,7 @@ static void test_anything(void **unused)
         for (int i = 0; i < 5; i++) {
             for (int k = 0; k < 1000; k++)
                 x[k] = uniform() < density ? (float)ldexp(normal() / 8, exponent) : 0;
-            const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1};
+            const q8_view view = {x, 1, {3, {1, 1, 1000}}, 1, NULL};
             q8_stats_add(&s, &view);
         }
         const float got = q8_threshold(Q8_METHOD_KL, &s, LEVELS);

@@ -62,7 +62,7 @@ static float value[N_VALUES];
 
 static void add_values(q8_stats *s, const float *x, int n)
 {
-    const q8_view view = {x, 1, {3, {1, 1, n}}, 1};
+    const q8_view view = {x, 1, {3, {1, 1, n}}, 1, NULL};
     q8_stats_add(s, &view);
 }
 
@@ -237,7 +237,7 @@ static void sample_two(q8_stats *s)
             x[0][k] = laplace() / 10;
             x[1][k] = laplace();
         }
-        const q8_view view = {x[0], 1, {3, {2, 1, 32}}, 1};
+        const q8_view view = {x[0], 1, {3, {2, 1, 32}}, 1, NULL};
         q8_stats_add(s, &view);
     }
 }
