@@ -10,6 +10,7 @@
 #include "api/stats.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/thread.h"
 #include "calib/threshold.h"
 #include "import/import.h"
 #include "ncnn/ncnn.h"
@@ -245,11 +246,11 @@ static q8_code choose_and_shift(q8_model *model, const q8_calibration *cal, q8_g
                                  .trials = trials};
     q8_code code = Q8_OK;
     if (!opts->no_shift)
-        code = q8_shift_choose(&plan, graph, cal, trials, levels, err);
+        code = q8_shift_choose(&plan, graph, cal, trials, q8_thread_count(env), levels, err);
     if (!code)
         code = q8_choose_thresholds(model->threshold, &choice, env, err);
     if (!code && !opts->no_shift)
-        code = q8_shift_graph(graph, &plan, model->threshold, err);
+        code = q8_shift_graph(graph, &plan, model->threshold, q8_thread_count(env), err);
     return code;
 }
 

@@ -271,6 +271,15 @@ uint64_t q8_channel_bins_count(const q8_channel_bins *bins)
     return count;
 }
 
+/* As ldexp(1, n), where that is a normal number, without the call. */
+static double power_of_two(int n)
+{
+    const uint64_t bits = (uint64_t)(n + 1023) << 52;
+    double x;
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
 double q8_channel_bins_edge(const q8_channel_bins *bins, int i)
 {
     const int32_t step = base_of(bins) + i;
@@ -278,6 +287,6 @@ double q8_channel_bins_edge(const q8_channel_bins *bins, int i)
     const double part = (double)(step % Q8_CHANNEL_STEPS) / Q8_CHANNEL_STEPS;
     const double factor = (double)bins->factor;
     if (octave == 0) /* subnormal numbers, whose steps are even */
-        return step > 0 ? ldexp(factor * part, -126) : 0;
-    return ldexp(factor * (1 + part), octave - 127);
+        return step > 0 ? factor * part * power_of_two(-126) : 0;
+    return factor * (1 + part) * power_of_two(octave - 127);
 }

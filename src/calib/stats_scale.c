@@ -32,10 +32,10 @@ static double fill_channel(struct filling *f, const q8_stats *stats, int channel
     const double absmax = (double)stats->channel_absmax[channel];
     const double each = (double)stats->count / stats->channels / (counted > 0 ? counted : 1);
     for (int i = 0; i < Q8_CHANNEL_BINS; i++) {
+        if (!bins->bin[i])
+            continue;
         const double low = q8_channel_bins_edge(bins, i), high = q8_channel_bins_edge(bins, i + 1);
-        if (bins->bin[i])
-            spread(f, low < absmax ? low : absmax, high < absmax ? high : absmax,
-                   each * bins->bin[i]);
+        spread(f, low < absmax ? low : absmax, high < absmax ? high : absmax, each * bins->bin[i]);
     }
     if (absmax > 0)
         spread(f, absmax, absmax, 1);

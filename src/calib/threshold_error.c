@@ -4,6 +4,9 @@
 
 #include "calib/threshold_method.h"
 
+/* More than sums are off by that are equal but for rounding. */
+#define ROUNDING 1.000001
+
 /* Sums over a histogram, the values of a bin spread evenly over it: up to each edge, of x^0, x^1
  * and x^2. Any stretch then costs two look-ups. */
 struct moments {
@@ -62,6 +65,15 @@ static struct products quantise(const struct moments *m, const q8_span *span, do
     return sum;
 }
 
+/* Squared error of what is clipped alone; no less for a lower threshold. */
+static double clipped_error(const struct moments *m, const q8_span *span, double clip)
+{
+    const double *all = m->sum[span->n];
+    double to[3];
+    sums_to(m, span, clip, to);
+    return all[2] - to[2] - 2 * clip * (all[1] - to[1]) + clip * clip * (all[0] - to[0]);
+}
+
 /* Least squared error, on a grid of 32 thresholds per octave: the error is flat around its least.
  */
 double q8_clip_mse(const q8_span *span, int levels)
@@ -70,6 +82,8 @@ double q8_clip_mse(const q8_span *span, int levels)
     double best = span->absmax, least = INFINITY;
     add_up(&m, span);
     for (double clip = span->absmax; clip * 4096 > span->absmax; clip *= Q8_CLIP_FINER) {
+        if (clipped_error(&m, span, clip) > least * ROUNDING)
+            break;
         const struct products p = quantise(&m, span, clip, levels);
         const double error = p.xx - 2 * p.xq + p.qq;
         if (error < least) {

@@ -2,7 +2,26 @@
 
 #include <stdlib.h>
 
+#include "base/simd.h"
 #include "base/thread.h"
+
+/* Of weights of one tap: sum of the errors, each times its input's mean. */
+Q8_SIMD_CLONES
+static double weighted_error(const float *weight, const signed char *rounded, const float *mean,
+                             size_t n, double step)
+{
+    enum { LANES = 8 };
+    double lane[LANES] = {0}, sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t k = 0; k < LANES; k++)
+            lane[k] += (rounded[i + k] * step - (double)weight[i + k]) * (double)mean[i + k];
+    for (; i < n; i++)
+        sum += (rounded[i] * step - (double)weight[i]) * (double)mean[i];
+    for (int k = 0; k < LANES; k++)
+        sum += lane[k];
+    return sum;
+}
 
 /* Mean error of output `o`. */
 static double mean_error(const q8_node *node, const q8_linear *view, int o, const float *mean)
@@ -14,11 +33,14 @@ static double mean_error(const q8_node *node, const q8_linear *view, int o, cons
     const float *weight = node->weight[0].data + (size_t)o * row;
     const signed char *rounded = node->quant->weight + (size_t)o * row;
     const float *m = mean + o / view->outputs * view->inputs;
+    const double step = 1 / scale;
     double sum = 0;
+    if (kernel == 1)
+        return weighted_error(weight, rounded, m, row, step);
     for (int i = 0; i < view->inputs; i++) {
         double off = 0;
         for (size_t k = (size_t)i * kernel; k < ((size_t)i + 1) * kernel; k++)
-            off += rounded[k] / scale - (double)weight[k];
+            off += rounded[k] * step - (double)weight[k];
         sum += off * (double)m[i];
     }
     return sum;

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/sums.h"
+
 /* Factors, and the inverse of factors, leave weights below this far from fp32's limits. */
 #define LARGEST_WEIGHT 1e30f
 
@@ -36,10 +38,7 @@ static int channels_of(const q8_graph *graph, int tensor)
 /* NaN is not. */
 static bool all_moderate(const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!(fabsf(x[i]) < LARGEST_WEIGHT))
-            return false;
-    return true;
+    return q8_absmax(x, n) < LARGEST_WEIGHT;
 }
 
 /* The activation passes factors on. */

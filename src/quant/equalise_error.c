@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "base/sums.h"
 #include "base/thread.h"
 #include "quant/quant.h"
 
@@ -27,18 +28,6 @@ static double mean_of(const q8_error_model *m, const double *values, int tensor)
     for (int c = 0; c < channels; c++)
         sum += values[m->classes->first[tensor] + c];
     return channels ? sum / channels : 0;
-}
-
-/* Sum of w^2 of an output's weights for one input. */
-static double weight_power(const q8_node *node, const q8_linear *view, int output, int input)
-{
-    const size_t kernel = (size_t)view->kernel;
-    const float *w =
-        node->weight[0].data + ((size_t)output * (size_t)view->inputs + (size_t)input) * kernel;
-    double sum = 0;
-    for (size_t k = 0; k < kernel; k++)
-        sum += (double)w[k] * (double)w[k];
-    return sum;
 }
 
 /* A larger output (a deconvolution's): each of its elements gets a part of the weights. */
@@ -76,31 +65,43 @@ struct linear {
     q8_error_model *model;
     q8_node *node;
     const q8_linear *view;
+    const q8_weight_parts *parts;
     int blocks; /* of inputs, in a group */
 };
 
-enum { INPUT_BLOCK = 32 };
+enum { INPUT_BLOCK = 64, OUTPUT_BLOCK = 16 };
 
-static q8_code output_power(void *user, int o, q8_err *err)
+/* On one block of outputs. */
+static q8_code output_power(void *user, int item, q8_err *err)
 {
-    (void)err;
     const struct linear *l = user;
     q8_error_model *m = l->model;
     const q8_linear *view = l->view;
-    const int first = m->classes->first[l->node->out[0]];
-    const double *from =
-        m->power + m->classes->first[l->node->in[0]] + o / view->outputs * view->inputs;
-    double sum = 0;
-    for (int i = 0; i < view->inputs; i++)
-        sum += from[i] * weight_power(l->node, view, o, i);
-    m->power[first + o] = sum * part_of_taps(m, l->node) * active_part(m, l->node, first + o);
+    const int first = m->classes->first[l->node->out[0]], outputs = view->groups * view->outputs;
+    const int begin = item * OUTPUT_BLOCK;
+    const int end = begin + OUTPUT_BLOCK < outputs ? begin + OUTPUT_BLOCK : outputs;
+    const size_t inputs = (size_t)view->inputs;
+    float *room = malloc((q8_weight_row_room(l->parts) + 1) * sizeof(*room));
+    if (!room)
+        return q8_fail_nomem(err);
+    for (int o = begin; o < end; o++) {
+        const double *from =
+            m->power + m->classes->first[l->node->in[0]] + o / view->outputs * view->inputs;
+        const q8_weight_row row = q8_weight_row_of(l->parts, (size_t)o, 0, inputs, room);
+        m->power[first + o] = q8_dot(from, row.power, inputs) * part_of_taps(m, l->node) *
+                              active_part(m, l->node, first + o);
+    }
+    free(room);
     return Q8_OK;
 }
 
-static q8_code linear_power(q8_error_model *m, q8_node *node, const q8_linear *view, q8_err *err)
+static q8_code linear_power(q8_error_model *m, int index, q8_err *err)
 {
-    struct linear l = {.model = m, .node = node, .view = view};
-    return q8_parallel_each(m->threads, view->groups * view->outputs, output_power, &l, err);
+    const q8_linear *view = &m->classes->node[index].view;
+    struct linear l = {
+        .model = m, .node = m->graph->node[index], .view = view, .parts = &m->parts[index]};
+    const int blocks = (view->groups * view->outputs + OUTPUT_BLOCK - 1) / OUTPUT_BLOCK;
+    return q8_parallel_each(m->threads, blocks, output_power, &l, err);
 }
 
 static void add_each(double *to, int channels, const double *from, double gain)
@@ -121,7 +122,7 @@ static q8_code node_power(q8_error_model *m, int index, q8_err *err)
     const q8_channel_node *info = &m->classes->node[index];
     const int *first = m->classes->first;
     if (info->role == Q8_ROLE_LINEAR)
-        return linear_power(m, node, &info->view, err);
+        return linear_power(m, index, err);
     for (int i = 0; i < info->n_moves; i++)
         m->power[info->move[i].to] += (double)info->move[i].share * m->power[info->move[i].from];
     if (info->role == Q8_ROLE_MOVE)
@@ -155,16 +156,17 @@ static bool can_be_int8(const q8_node *node)
     return node->op->linear && node->op->set_int8 && node->n_in > 0;
 }
 
-/* The square of the sum of an output's weights for one input. */
-static double sum_power(const q8_node *node, const q8_linear *view, int output, int input)
+/* Adds `by` times what an output's weights do to errors of their inputs. */
+Q8_SIMD_CLONES
+static void add_effect(double *restrict effect, double *restrict clipping, double by,
+                       const q8_weight_row *row, int n)
 {
-    const size_t kernel = (size_t)view->kernel;
-    const float *w =
-        node->weight[0].data + ((size_t)output * (size_t)view->inputs + (size_t)input) * kernel;
-    double sum = 0;
-    for (size_t k = 0; k < kernel; k++)
-        sum += (double)w[k];
-    return sum * sum;
+    const float *power = row->power, *sum = row->sum;
+    for (int i = 0; i < n; i++) {
+        const double square = (double)sum[i] * (double)sum[i];
+        effect[i] += by * (double)power[i];
+        clipping[i] += by * ((double)power[i] + square) / 2;
+    }
 }
 
 /*
@@ -179,28 +181,32 @@ static q8_code input_effect(void *user, int item, q8_err *err)
     q8_error_model *m = l->model;
     const q8_linear *view = l->view;
     const int group = item / l->blocks, begin = item % l->blocks * INPUT_BLOCK;
-    const int end = begin + INPUT_BLOCK < view->inputs ? begin + INPUT_BLOCK : view->inputs;
-    const int from = m->classes->first[l->node->in[0]] + group * view->inputs;
+    const int n = view->inputs - begin < INPUT_BLOCK ? view->inputs - begin : INPUT_BLOCK;
+    const int from = m->classes->first[l->node->in[0]] + group * view->inputs + begin;
     const int out = m->classes->first[l->node->out[0]];
     const double part = part_of_taps(m, l->node);
-    const bool int8 = can_be_int8(l->node);
+    double effect[INPUT_BLOCK] = {0}, clipping[INPUT_BLOCK] = {0};
+    float room[2 * INPUT_BLOCK];
     for (int o = group * view->outputs; o < (group + 1) * view->outputs; o++) {
-        const double effect = m->effect[out + o] * active_part(m, l->node, out + o) * part;
-        for (int i = begin; i < end; i++) {
-            const double power = weight_power(l->node, view, o, i);
-            m->effect[from + i] += effect * power;
-            if (!int8)
-                continue;
-            m->rounding[from + i] += effect * power;
-            m->clipping[from + i] += effect * (power + sum_power(l->node, view, o, i)) / 2;
-        }
+        const double by = m->effect[out + o] * active_part(m, l->node, out + o) * part;
+        const q8_weight_row row =
+            q8_weight_row_of(l->parts, (size_t)o, (size_t)begin, (size_t)n, room);
+        add_effect(effect, clipping, by, &row, n);
+    }
+    const bool int8 = can_be_int8(l->node);
+    for (int i = 0; i < n; i++) {
+        m->effect[from + i] += effect[i];
+        m->rounding[from + i] += int8 ? effect[i] : 0;
+        m->clipping[from + i] += int8 ? clipping[i] : 0;
     }
     return Q8_OK;
 }
 
-static q8_code linear_effect(q8_error_model *m, q8_node *node, const q8_linear *view, q8_err *err)
+static q8_code linear_effect(q8_error_model *m, int index, q8_err *err)
 {
-    struct linear l = {.model = m, .node = node, .view = view};
+    const q8_linear *view = &m->classes->node[index].view;
+    struct linear l = {
+        .model = m, .node = m->graph->node[index], .view = view, .parts = &m->parts[index]};
     l.blocks = (view->inputs + INPUT_BLOCK - 1) / INPUT_BLOCK;
     return q8_parallel_each(m->threads, view->groups * l.blocks, input_effect, &l, err);
 }
@@ -211,7 +217,7 @@ static q8_code node_effect(q8_error_model *m, int index, q8_err *err)
     const q8_channel_node *info = &m->classes->node[index];
     const int *first = m->classes->first;
     if (info->role == Q8_ROLE_LINEAR)
-        return linear_effect(m, node, &info->view, err);
+        return linear_effect(m, index, err);
     for (int i = 0; i < info->n_moves; i++)
         m->effect[info->move[i].from] += (double)info->move[i].share * m->effect[info->move[i].to];
     if (info->role == Q8_ROLE_MOVE)
@@ -278,71 +284,6 @@ double q8_error_of_tensor(const q8_error_model *model, int tensor, const float *
 
 /* --- rounded weights ------------------------------------------------------------------------ */
 
-/* Of an output's weights for each input: the largest |w|, the sums of |w| and of w^2. */
-struct parts {
-    const float *largest, *total, *power;
-};
-
-Q8_SIMD_CLONES
-static void sizes_and_squares(const float *w, size_t n, float *size, float *square)
-{
-    for (size_t i = 0; i < n; i++) {
-        size[i] = fabsf(w[i]);
-        square[i] = w[i] * w[i];
-    }
-}
-
-/* From the table, or from the weights where there is one for each input. */
-static struct parts parts_of(const q8_error_model *m, int index, const q8_linear *view, int output,
-                             float *row)
-{
-    const size_t inputs = (size_t)view->inputs, at = (size_t)output * inputs;
-    const float *table = m->parts[index], *w = m->graph->node[index]->weight[0].data;
-    const size_t all = inputs * (size_t)(view->groups * view->outputs);
-    if (table)
-        return (struct parts){table + at, table + all + at, table + 2 * all + at};
-    sizes_and_squares(w + at, inputs, row, row + inputs);
-    return (struct parts){row, row, row + inputs};
-}
-
-/* Weights are looked at once, and not again for each factor that is tried. */
-static q8_code make_parts(q8_error_model *m, int index, q8_arena *arena, q8_err *err)
-{
-    const q8_node *node = m->graph->node[index];
-    const q8_linear *view = &m->classes->node[index].view;
-    const size_t kernel = (size_t)view->kernel;
-    const size_t all = (size_t)view->inputs * (size_t)view->groups * (size_t)view->outputs;
-    if (kernel == 1)
-        return Q8_OK;
-    float *table = q8_arena_array(arena, 3 * all, sizeof(*table));
-    if (!table)
-        return q8_fail_nomem(err);
-    const float *w = node->weight[0].data;
-    for (size_t i = 0; i < all; i++, w += kernel)
-        for (size_t k = 0; k < kernel; k++) {
-            const float size = fabsf(w[k]);
-            table[i] = size > table[i] ? size : table[i];
-            table[all + i] += size;
-            table[2 * all + i] += size * size;
-        }
-    m->parts[index] = table;
-    return Q8_OK;
-}
-
-static q8_code make_all_parts(q8_error_model *m, q8_arena *arena, q8_err *err)
-{
-    q8_code code = Q8_OK;
-    m->parts = q8_arena_array(arena, (size_t)m->graph->n_nodes + 1, sizeof(*m->parts));
-    if (!m->parts)
-        return q8_fail_nomem(err);
-    for (int i = 0; i < m->graph->n_nodes && !code; i++) {
-        if (m->classes->node[i].role != Q8_ROLE_LINEAR || !can_be_int8(m->graph->node[i]))
-            continue;
-        code = make_parts(m, i, arena, err);
-    }
-    return code;
-}
-
 /* Of each input: 1 / factor, factor^2, variance. */
 struct inputs {
     const float *inverse, *square, *variance;
@@ -371,7 +312,7 @@ struct row {
 };
 
 Q8_SIMD_CLONES
-static struct row measure_row(const struct parts *p, const float *inverse, int n)
+static struct row measure_row(const q8_weight_row *p, const float *inverse, int n)
 {
     float largest[LANES] = {0}, total[LANES] = {0};
     int i = 0;
@@ -397,7 +338,7 @@ static struct row measure_row(const struct parts *p, const float *inverse, int n
 /* Error power of an output whose weights are rounded, each with an error power of `rounded`; those
  * that are smaller than it are dropped. */
 Q8_SIMD_CLONES
-static float row_error(const struct parts *p, const struct inputs *in, int first, int n,
+static float row_error(const q8_weight_row *p, const struct inputs *in, int first, int n,
                        float rounded)
 {
     const float *square = in->square + first, *variance = in->variance + first;
@@ -440,10 +381,10 @@ q8_code q8_error_of_weights(const q8_error_model *model, int index, const float 
     const double limit = (double)q8_quant_sum_limit(node);
     double sum = 0;
     for (int o = 0; o < outputs; o += together) {
-        struct parts p = {0};
+        q8_weight_row p = {0};
         double step = 0;
         for (int k = o; k < o + together; k++) {
-            p = parts_of(model, index, view, k, scratch);
+            p = q8_weight_row_of(&model->parts[index], (size_t)k, 0, (size_t)n, scratch);
             const struct row row = measure_row(&p, in.inverse + k / view->outputs * n, n);
             const double s = factor_of(model, factor, out + k);
             step = fmax(step, s * fmax((double)row.largest / 127, (double)row.total / limit));
@@ -451,7 +392,7 @@ q8_code q8_error_of_weights(const q8_error_model *model, int index, const float 
         for (int k = o; k < o + together; k++) {
             const double own = step / factor_of(model, factor, out + k);
             if (together > 1)
-                p = parts_of(model, index, view, k, scratch);
+                p = q8_weight_row_of(&model->parts[index], (size_t)k, 0, (size_t)n, scratch);
             const float of_row = row_error(&p, &in, k / view->outputs * n, n,
                                            (float)(view->kernel * own * own / 12));
             sum += model->effect[out + k] * active_part(model, node, out + k) * (double)of_row;
@@ -464,23 +405,46 @@ q8_code q8_error_of_weights(const q8_error_model *model, int index, const float 
 
 /* --- the model ------------------------------------------------------------------------------ */
 
-static q8_code add_values(q8_error_model *m, int tensor, const q8_stats *stats,
-                          const q8_quant_opts *opts, q8_arena *arena, q8_err *err)
+/* What tensors' statistics become, as work for several threads. */
+struct observed {
+    q8_error_model *model;
+    const q8_calibration *cal;
+    bool with_mean; /* which no bias takes up */
+};
+
+static q8_code fill_values(void *user, int tensor, q8_err *err)
 {
-    q8_channel_values *values = q8_arena_array(arena, (size_t)stats->channels, sizeof(*values));
-    if (!values)
-        return q8_fail_nomem(err);
-    for (int c = 0; c < stats->channels; c++, values++) {
+    (void)err;
+    const struct observed *of = user;
+    const q8_stats *stats = of->cal->stats[tensor];
+    for (int c = 0; stats && c < stats->channels; c++) {
+        q8_channel_values *values = of->model->values[of->model->classes->first[tensor] + c];
         const q8_channel_curve *curve = &values->curve;
-        const double mean = opts->no_bias_correction ? 0 : (double)q8_stats_channel_mean(stats, c);
+        const double mean = of->with_mean ? 0 : (double)q8_stats_channel_mean(stats, c);
         q8_channel_curve_make(&values->curve, &stats->channel_bins[c]);
         values->absmax = (double)stats->channel_absmax[c];
         values->power = curve->values > 0 ? curve->square[Q8_CHANNEL_BINS] / curve->values : 0;
         values->variance = fmax(values->power - mean * mean, 0);
-        m->values[m->classes->first[tensor] + c] = values;
     }
-    m->steps[tensor] = stats->min >= 0 && !opts->no_shift ? 254 : 127;
     return Q8_OK;
+}
+
+static q8_code add_values(q8_error_model *m, const q8_calibration *cal, const q8_quant_opts *opts,
+                          q8_arena *arena, q8_err *err)
+{
+    struct observed of = {.model = m, .cal = cal, .with_mean = opts->no_bias_correction};
+    for (int t = 0; t < m->graph->n_tensors; t++) {
+        const q8_stats *stats = cal->stats[t];
+        if (!stats)
+            continue;
+        q8_channel_values *values = q8_arena_array(arena, (size_t)stats->channels, sizeof(*values));
+        if (!values)
+            return q8_fail_nomem(err);
+        for (int c = 0; c < stats->channels; c++)
+            m->values[m->classes->first[t] + c] = &values[c];
+        m->steps[t] = stats->min >= 0 && !opts->no_shift ? 254 : 127;
+    }
+    return q8_parallel_each(m->threads, m->graph->n_tensors, fill_values, &of, err);
 }
 
 static q8_code alloc_model(q8_error_model *m, q8_arena *arena, q8_err *err)
@@ -514,10 +478,9 @@ q8_code q8_error_model_make(q8_error_model *model, const q8_graph *graph,
         .graph = graph, .classes = classes, .per_layer = opts->per_layer, .threads = threads};
     q8_code code = alloc_model(model, arena, err);
     if (!code)
-        code = make_all_parts(model, arena, err);
-    for (int t = 0; t < graph->n_tensors && !code; t++)
-        if (cal->stats[t])
-            code = add_values(model, t, cal->stats[t], opts, arena, err);
+        code = q8_weight_parts_make(&model->parts, graph, classes, threads, arena, err);
+    if (!code)
+        code = add_values(model, cal, opts, arena, err);
     if (code)
         return code;
     for (int i = 0; i < graph->n_nodes && !code; i++) {

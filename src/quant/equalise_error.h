@@ -5,6 +5,7 @@
 #include "calib/calibrate.h"
 #include "quant/channel_classes.h"
 #include "quant/channel_curve.h"
+#include "quant/weight_parts.h"
 
 /** What an observed channel's values are like. */
 typedef struct q8_channel_values {
@@ -27,7 +28,7 @@ typedef struct q8_error_model {
     double *effect;             /**< of an error in every element, on the network's outputs */
     /** Effects of what rounding and clipping inputs of int8 layers do. */
     double *rounding, *clipping;
-    float **parts; /**< private, by node */
+    q8_weight_parts *parts; /**< by node */
 } q8_error_model;
 
 /** From `arena`. */

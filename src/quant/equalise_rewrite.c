@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/simd.h"
 #include "base/thread.h"
 #include "ops/affine.h"
 #include "ops/rows.h"
@@ -49,22 +50,41 @@ static q8_code open_linear(struct linear *l, q8_graph *graph, q8_node *node, con
     return l->to && (l->bias || !has_bias) ? Q8_OK : q8_fail_nomem(err);
 }
 
+/* Weights of one tap. */
+Q8_SIMD_CLONES
+static void scale_weights(const float *restrict from, float *restrict to, double out,
+                          const float *restrict in, int n)
+{
+    for (int i = 0; i < n; i++)
+        to[i] = (float)((double)from[i] * (out / (double)in[i]));
+}
+
+static void fill_row(const struct linear *l, const float *from, float *to, double out, int first)
+{
+    const q8_linear *view = l->view;
+    if (view->kernel == 1 && l->in) {
+        scale_weights(from, to, out, l->in + first, view->inputs);
+        return;
+    }
+    for (int i = 0; i < view->inputs; i++) {
+        const double f = out / factor_at(l->in, first + i);
+        for (int k = 0; k < view->kernel; k++)
+            *to++ = (float)((double)*from++ * f);
+    }
+}
+
 static q8_code fill_linear(void *user, int index, q8_err *err)
 {
     (void)err;
     const struct linear *l = (const struct linear *)user + index;
     const q8_linear *view = l->view;
-    const float *from = l->from;
-    float *to = l->to;
+    const size_t row = (size_t)view->inputs * (size_t)view->kernel;
     for (int o = 0; o < view->groups * view->outputs; o++) {
-        const int first = o / view->outputs * view->inputs;
+        const double out = factor_at(l->out, o);
         if (l->bias)
-            l->bias[o] = (float)((double)l->from_bias[o] * factor_at(l->out, o));
-        for (int i = 0; i < view->inputs; i++) {
-            const double f = factor_at(l->out, o) / factor_at(l->in, first + i);
-            for (int k = 0; k < view->kernel; k++)
-                *to++ = (float)((double)*from++ * f);
-        }
+            l->bias[o] = (float)((double)l->from_bias[o] * out);
+        fill_row(l, l->from + (size_t)o * row, l->to + (size_t)o * row, out,
+                 o / view->outputs * view->inputs);
     }
     return Q8_OK;
 }

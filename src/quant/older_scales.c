@@ -1,5 +1,6 @@
 #include "quant/older_scales.h"
 
+#include "base/sums.h"
 #include "ops/rows.h"
 
 /* Below this the original tool calls weights 0. */

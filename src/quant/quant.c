@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/simd.h"
+#include "base/sums.h"
 #include "base/thread.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -69,21 +70,6 @@ bool q8_may_be_winograd(const q8_node *node)
 long long q8_quant_sum_limit(const q8_node *node)
 {
     return q8_may_be_winograd(node) ? Q8_WINOGRAD_SUM : Q8_INT32_SUM;
-}
-
-/* As integers, of which loops become vector code. */
-float q8_absmax(const float *x, size_t n)
-{
-    uint32_t most = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &x[i], sizeof(bits));
-        bits &= INT32_MAX;
-        most = bits > most ? bits : most;
-    }
-    float absmax;
-    memcpy(&absmax, &most, sizeof(absmax));
-    return absmax;
 }
 
 /* |round_int8(x)| without a comparison of floats, which keeps sums from becoming vector code. */

@@ -14,9 +14,6 @@
 /** The same for layers that add up in plain int32: (2^31 - 1) / 127. */
 #define Q8_INT32_SUM 16909320
 
-/** The largest |x|; infinity or NaN if one of them is. */
-float q8_absmax(const float *x, size_t n);
-
 /** A convolution that ncnn may run as winograd F(4,3). */
 bool q8_may_be_winograd(const q8_node *node);
 

@@ -4,6 +4,8 @@
 #include <float.h>
 #include <string.h>
 
+#include "base/sums.h"
+#include "base/thread.h"
 #include "ops/affine.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -20,6 +22,8 @@ struct rewriter {
     q8_graph *graph;
     const q8_shift_plan *plan;
     struct change *change; /* by tensor */
+    struct linear *linear; /* those that are moved */
+    int n_linear;
 };
 
 static const struct change no_change = {1, 0};
@@ -126,45 +130,53 @@ static q8_code move_clip(const struct rewriter *r, q8_node *node, q8_err *err)
     return Q8_OK;
 }
 
-static double row_sum(const float *row, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += (double)row[i];
-    return sum;
-}
-
-static bool negate_weights(q8_graph *graph, q8_node *node)
-{
-    float *weight = q8_arena_array(graph->arena, node->weight[0].count, sizeof(*weight));
-    for (size_t i = 0; weight && i < node->weight[0].count; i++)
-        weight[i] = -node->weight[0].data[i];
-    node->weight[0].data = weight;
-    return weight != NULL;
-}
+/* A layer with weights that is moved, its memory made but not filled yet. */
+struct linear {
+    const float *from; /* weights */
+    float *to, *bias;  /* to: NULL where the weights stay as they are */
+    size_t rows, row;
+    struct change in, out;
+};
 
 /*
  * With w' = out.sign * in.sign * w, w' * (in.sign * x + in.by) + bias' is out.sign * (w * x + bias)
  * + out.by for bias' = out.sign * bias + out.by - in.by * sum of w'.
  */
-static q8_code move_linear(const struct rewriter *r, q8_node *node, q8_err *err)
+static q8_code fill_linear(void *user, int index, q8_err *err)
+{
+    (void)err;
+    const struct linear *l = (const struct linear *)user + index;
+    const double sign = l->to ? -1 : 1;
+    for (size_t o = 0; o < l->rows; o++) {
+        const float *from = l->from + o * l->row;
+        const double sum = l->in.by == 0 ? 0 : sign * q8_sum(from, l->row);
+        for (size_t i = 0; l->to && i < l->row; i++)
+            l->to[o * l->row + i] = -from[i];
+        l->bias[o] = (float)((double)(l->out.sign * l->bias[o]) + (double)l->out.by -
+                             (double)l->in.by * sum);
+    }
+    return Q8_OK;
+}
+
+/* Adds the layer to those that are to be filled. */
+static q8_code move_linear(struct rewriter *r, q8_node *node, q8_err *err)
 {
     const struct change in = r->change[node->in[0]], out = r->change[node->out[0]];
     q8_linear view = {0};
     if (!is_change(in) && !is_change(out))
         return Q8_OK;
     node->op->linear(node, &r->graph->tensor[node->in[0]].shape, &view);
-    if (in.sign * out.sign < 0 && !negate_weights(r->graph, node))
+    struct linear *l = &r->linear[r->n_linear++];
+    const size_t rows = (size_t)view.groups * (size_t)view.outputs, count = node->weight[0].count;
+    const bool negated = in.sign * out.sign < 0;
+    *l = (struct linear){
+        .from = node->weight[0].data, .rows = rows, .row = count / rows, .in = in, .out = out};
+    l->bias = q8_own_bias(r->graph->arena, node, &view);
+    l->to = negated ? q8_arena_array(r->graph->arena, count, sizeof(*l->to)) : NULL;
+    if (!l->bias || (negated && !l->to))
         return q8_fail_nomem(err);
-    float *bias = q8_own_bias(r->graph->arena, node, &view);
-    if (!bias)
-        return q8_fail_nomem(err);
-    const size_t rows = (size_t)view.groups * (size_t)view.outputs,
-                 row = node->weight[0].count / rows;
-    for (size_t o = 0; o < rows; o++) {
-        const double sum = in.by == 0 ? 0 : row_sum(node->weight[0].data + o * row, row);
-        bias[o] = (float)((double)(out.sign * bias[o]) + (double)out.by - (double)in.by * sum);
-    }
+    if (negated)
+        node->weight[0].data = l->to;
     if (view.pads && is_change(in)) {
         q8_conv_attr *a = node->attr;
         a->pad_value = in.by; /* of padding with 0, which is all that is shifted */
@@ -212,7 +224,7 @@ static q8_code move_sum(const struct rewriter *r, q8_node *node, q8_err *err)
     return Q8_OK;
 }
 
-static q8_code move_node(const struct rewriter *r, q8_node *node, q8_err *err)
+static q8_code move_node(struct rewriter *r, q8_node *node, q8_err *err)
 {
     q8_shift_role role;
     if (!q8_shift_role_of(r->graph, node, &role))
@@ -252,16 +264,20 @@ static q8_code mark_tensor(const struct rewriter *r, int t, q8_err *err)
     return Q8_OK;
 }
 
-q8_code q8_shift_graph(q8_graph *graph, const q8_shift_plan *plan, float *threshold, q8_err *err)
+q8_code q8_shift_graph(q8_graph *graph, const q8_shift_plan *plan, float *threshold, int threads,
+                       q8_err *err)
 {
     struct rewriter r = {.graph = graph, .plan = plan};
     r.change = q8_arena_array(graph->arena, (size_t)graph->n_tensors + 1, sizeof(*r.change));
-    q8_code code = r.change ? set_changes(&r, threshold, err) : q8_fail_nomem(err);
+    r.linear = q8_arena_array(graph->arena, (size_t)graph->n_nodes + 1, sizeof(*r.linear));
+    q8_code code = r.change && r.linear ? set_changes(&r, threshold, err) : q8_fail_nomem(err);
     for (int i = 0; !code && i < graph->n_nodes; i++)
         if (plan->balance[i] != Q8_SHIFT_NO_INPUT)
             set_balance(&r, graph->node[i], plan->balance[i]);
     for (int i = 0; !code && i < graph->n_nodes; i++)
         code = move_node(&r, graph->node[i], err);
+    if (!code)
+        code = q8_parallel_each(threads, r.n_linear, fill_linear, r.linear, err);
     for (int t = 0; !code && t < graph->n_tensors; t++)
         code = mark_tensor(&r, t, err);
     return code;

@@ -37,15 +37,16 @@ typedef struct q8_shift_plan {
  *   read, others are left
  */
 q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
-                        const q8_calibration *calibration, const q8_trials *trials, int *levels,
-                        q8_err *err);
+                        const q8_calibration *calibration, const q8_trials *trials, int threads,
+                        int *levels, q8_err *err);
 
 /**
  * Rewrites the graph: the same function up to fp32's rounding. Sets each changed tensor's factor
  * and shift. Convolutions that pad get the pad_value that stands for 0, in float units.
  * @param threshold by tensor id; those of shifted tensors become c, |x - c| that maps to 127
  */
-q8_code q8_shift_graph(q8_graph *graph, const q8_shift_plan *plan, float *threshold, q8_err *err);
+q8_code q8_shift_graph(q8_graph *graph, const q8_shift_plan *plan, float *threshold, int threads,
+                       q8_err *err);
 
 /** The sign of what was done to the tensor. */
 int q8_shift_sign(const q8_tensor *tensor);

@@ -1,6 +1,8 @@
 /* Which tensors are shifted, and in which direction. */
 #include <math.h>
 
+#include "base/sums.h"
+#include "base/thread.h"
 #include "calib/threshold.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -31,7 +33,8 @@ struct chooser {
     const q8_trials *trials;
     const float **factor; /* by tensor, then by channel */
     q8_shift_role *role;  /* by node */
-    int *parent;          /* by tensor, of a tree whose root stands for the group */
+    bool *is_modest; /* by node: products of its weights with a shift stay inside fp32's range */
+    int *parent;     /* by tensor, of a tree whose root stands for the group */
     struct group *groups; /* by root */
 };
 
@@ -66,15 +69,15 @@ static void block_all(const struct chooser *c, const q8_node *node)
         group_of(c, node->out[i])->blocked = true;
 }
 
-/* Products of weights with a shift stay far inside fp32's range. */
-static bool has_modest_weights(const q8_node *node)
+static q8_code look_at_weights(void *user, int index, q8_err *err)
 {
-    double sum = 0;
-    for (size_t i = 0; i < node->weight[0].count; i++)
-        sum += fabs((double)node->weight[0].data[i]);
-    for (size_t i = 0; i < node->weight[1].count; i++)
-        sum += fabs((double)node->weight[1].data[i]);
-    return sum < MAX_WEIGHT_SUM;
+    (void)err;
+    const struct chooser *c = user;
+    const q8_node *node = c->graph->node[index];
+    const double sum = q8_sum_abs(node->weight[0].data, node->weight[0].count) +
+                       q8_sum_abs(node->weight[1].data, node->weight[1].count);
+    c->is_modest[index] = sum < MAX_WEIGHT_SUM;
+    return Q8_OK;
 }
 
 /* Only ncnn's two convolutions can be told what to pad with. */
@@ -84,11 +87,11 @@ static bool can_pad_with(const q8_node *node, const q8_linear *view)
     return is && view->pad_value == 0;
 }
 
-static void visit_affine(const struct chooser *c, const q8_node *node)
+static void visit_affine(const struct chooser *c, const q8_node *node, bool is_modest)
 {
     struct group *in = group_of(c, node->in[0]), *out = group_of(c, node->out[0]);
     in->others++;
-    if (!has_modest_weights(node))
+    if (!is_modest)
         in->blocked = out->blocked = true;
 }
 
@@ -103,9 +106,10 @@ static void visit_linear(const struct chooser *c, const q8_node *node)
         in->blocked = true;
 }
 
-static void visit(const struct chooser *c, const q8_node *node, q8_shift_role role)
+static void visit(const struct chooser *c, int index)
 {
-    switch (role) {
+    const q8_node *node = c->graph->node[index];
+    switch (c->role[index]) {
     case Q8_SHIFT_BLOCKS:
         block_all(c, node);
         break;
@@ -124,10 +128,10 @@ static void visit(const struct chooser *c, const q8_node *node, q8_shift_role ro
         group_of(c, node->out[0])->others++;
         break;
     case Q8_SHIFT_AFFINE:
-        visit_affine(c, node);
+        visit_affine(c, node, c->is_modest[index]);
         break;
     case Q8_SHIFT_LINEAR:
-        visit_affine(c, node);
+        visit_affine(c, node, c->is_modest[index]);
         visit_linear(c, node);
         break;
     }
@@ -147,7 +151,7 @@ static void make_groups(const struct chooser *c)
         if (links(c->role[i]))
             link_all(c, graph->node[i]);
     for (int i = 0; i < graph->n_nodes; i++)
-        visit(c, graph->node[i], c->role[i]);
+        visit(c, i);
     for (int i = 0; i < graph->n_outputs; i++)
         group_of(c, graph->output[i])->blocked = true;
 }
@@ -194,30 +198,47 @@ static void choose_balances(const struct chooser *c, int *balance)
 
 /* --- what is gained --------------------------------------------------------------------------- */
 
-/* Squared error of rounding to steps of `step` up to `top`, to which larger values are clipped. */
-static double error_of(const q8_hist *hist, double top, double step)
+/* Sums over a histogram's bins from each on: of values, each taken as its bin's middle, in widths
+ * of a bin. */
+struct tails {
+    double width;
+    double n[Q8_HIST_BINS + 1], sum[Q8_HIST_BINS + 1], square[Q8_HIST_BINS + 1];
+};
+
+static void add_tails(struct tails *t, const q8_hist *hist)
 {
-    const double width = ldexp(1.0 / Q8_HIST_BINS, hist->exponent);
-    double error = 0;
-    for (int i = 0; i < Q8_HIST_BINS; i++) {
-        const double x = (i + 0.5) * width, over = x - top;
-        error += (double)hist->bin[i] * (over > 0 ? over * over : step * step / 12);
+    t->width = ldexp(1.0 / Q8_HIST_BINS, hist->exponent);
+    t->n[Q8_HIST_BINS] = t->sum[Q8_HIST_BINS] = t->square[Q8_HIST_BINS] = 0;
+    for (int i = Q8_HIST_BINS - 1; i >= 0; i--) {
+        const double n = (double)hist->bin[i], x = i + 0.5;
+        t->n[i] = t->n[i + 1] + n;
+        t->sum[i] = t->sum[i + 1] + n * x;
+        t->square[i] = t->square[i + 1] + n * x * x;
     }
-    return error;
 }
 
-static double energy_of(const q8_hist *hist)
+/* Squared error of rounding to steps of `step` up to `top`, to which larger values are clipped. */
+static double error_of(const struct tails *t, double top, double step)
 {
-    return error_of(hist, 0, 0);
+    const double at = top / t->width; /* (x - at)^2 = x^2 - 2 x at + at^2 */
+    const int first = at < Q8_HIST_BINS ? (int)floor(at + 0.5) : Q8_HIST_BINS;
+    const double clipped = t->square[first] - 2 * at * t->sum[first] + at * at * t->n[first];
+    return (clipped > 0 ? clipped : 0) * t->width * t->width +
+           (t->n[0] - t->n[first]) * step * step / 12;
+}
+
+static double energy_of(const struct tails *t)
+{
+    return error_of(t, 0, 0);
 }
 
 /* The value up to which `levels` steps serve best. */
-static double best_top(const q8_hist *hist, double max, int levels)
+static double best_top(const struct tails *t, double max, int levels)
 {
     enum { CANDIDATES = 64 };
     double best = max, least = INFINITY;
     for (int i = CANDIDATES; i > 0; i--) {
-        const double top = max * i / CANDIDATES, error = error_of(hist, top, top / levels);
+        const double top = max * i / CANDIDATES, error = error_of(t, top, top / levels);
         if (error < least) {
             least = error;
             best = top;
@@ -233,14 +254,14 @@ static bool is_member(const struct chooser *c, int tensor, int group)
 
 /* What becomes of a tensor's readers at these thresholds; of the tensor itself, relative to its
  * power, where its readers cannot be tried. */
-static q8_code add_errors(const struct chooser *c, int tensor, double top, double common,
-                          double *plain, double *shifted, q8_err *err)
+static q8_code add_errors(const struct chooser *c, int tensor, const struct tails *tails,
+                          double common, double *plain, double *shifted, q8_err *err)
 {
-    const q8_hist *hist = &c->calibration->stats[tensor]->hist;
+    const double top = best_top(tails, c->calibration->stats[tensor]->max, 127);
     if (!q8_trials_have_readers(c->trials, c->graph, tensor)) {
-        const double energy = energy_of(hist);
-        *plain += error_of(hist, top, top / 127) / energy;
-        *shifted += error_of(hist, common, common / 254) / energy;
+        const double energy = energy_of(tails);
+        *plain += error_of(tails, top, top / 127) / energy;
+        *shifted += error_of(tails, common, common / 254) / energy;
         return Q8_OK;
     }
     const float at_top = (float)top, at_common = (float)common;
@@ -262,18 +283,19 @@ static q8_code add_errors(const struct chooser *c, int tensor, double top, doubl
 static q8_code measure_gain(const struct chooser *c, int group, bool *gains, q8_err *err)
 {
     double common = 0, plain = 0, shifted = 0;
+    struct tails tails;
     q8_code code = Q8_OK;
     for (int t = 0; t < c->graph->n_tensors; t++)
         if (is_member(c, t, group)) {
             const q8_stats *s = c->calibration->stats[t];
-            const double top = best_top(&s->hist, s->max, 254);
+            add_tails(&tails, &s->hist);
+            const double top = best_top(&tails, s->max, 254);
             common = top > common ? top : common;
         }
     for (int t = 0; t < c->graph->n_tensors && !code; t++)
         if (is_member(c, t, group)) {
-            const q8_stats *s = c->calibration->stats[t];
-            const double top = best_top(&s->hist, s->max, 127);
-            code = add_errors(c, t, top, common, &plain, &shifted, err);
+            add_tails(&tails, &c->calibration->stats[t]->hist);
+            code = add_errors(c, t, &tails, common, &plain, &shifted, err);
         }
     *gains = shifted < plain;
     return code;
@@ -322,8 +344,8 @@ static void fill_plan(const struct chooser *c, const bool *wanted, q8_shift_plan
 }
 
 q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
-                        const q8_calibration *calibration, const q8_trials *trials, int *levels,
-                        q8_err *err)
+                        const q8_calibration *calibration, const q8_trials *trials, int threads,
+                        int *levels, q8_err *err)
 {
     const size_t n_tensors = (size_t)graph->n_tensors + 1, n_nodes = (size_t)graph->n_nodes + 1;
     struct chooser c = {.graph = graph, .calibration = calibration, .trials = trials};
@@ -331,24 +353,27 @@ q8_code q8_shift_choose(q8_shift_plan *plan, const q8_graph *graph,
     plan->tensor = q8_arena_array(graph->arena, n_tensors, sizeof(*plan->tensor));
     plan->balance = q8_arena_array(graph->arena, n_nodes, sizeof(*plan->balance));
     c.role = q8_arena_array(graph->arena, n_nodes, sizeof(*c.role));
+    c.is_modest = q8_arena_array(graph->arena, n_nodes, sizeof(*c.is_modest));
     c.parent = q8_arena_array(graph->arena, n_tensors, sizeof(*c.parent));
     c.groups = q8_arena_array(graph->arena, n_tensors, sizeof(*c.groups));
     c.factor = q8_arena_array(graph->arena, n_tensors, sizeof(*c.factor));
-    if (!wanted || !plan->tensor || !plan->balance || !c.role || !c.parent || !c.groups ||
-        !c.factor)
+    if (!wanted || !plan->tensor || !plan->balance || !c.role || !c.is_modest || !c.parent ||
+        !c.groups || !c.factor)
         return q8_fail_nomem(err);
     for (int i = 0; i < graph->n_nodes; i++)
         if (!q8_shift_role_of(graph, graph->node[i], &c.role[i]))
             return q8_fail_nomem(err);
     for (int t = 0; t < graph->n_tensors; t++)
         c.factor[t] = graph->tensor[t].factor;
+    q8_code code = q8_parallel_each(threads, graph->n_nodes, look_at_weights, &c, err);
+    if (code)
+        return code;
     make_groups(&c);
     choose_balances(&c, plan->balance);
     q8_quant_wanted(graph, wanted);
     for (int t = 0; t < graph->n_tensors; t++)
         if (wanted[t])
             group_of(&c, t)->wanted = true;
-    q8_code code = Q8_OK;
     for (int t = 0; t < graph->n_tensors && !code; t++)
         if (root(&c, t) == t)
             code = choose_sign(&c, t, err);

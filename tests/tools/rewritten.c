@@ -45,7 +45,7 @@ static q8_code rewrite(struct net *net, q8_err *err)
     if (!code)
         code = q8_equalise_graph(net->after, &calibration, NULL, &(q8_quant_opts){0}, NULL, err);
     if (!code)
-        code = q8_shift_choose(&plan, net->after, &calibration, NULL, levels, err);
+        code = q8_shift_choose(&plan, net->after, &calibration, NULL, 1, levels, err);
     for (int t = 0; !code && t < net->before->n_tensors; t++) {
         levels[t] = levels[t] ? levels[t] : 128;
         all += wanted[t];
@@ -59,7 +59,7 @@ static q8_code rewrite(struct net *net, q8_err *err)
     if (!code)
         code = q8_choose_thresholds(threshold, &choice, NULL, err);
     if (!code)
-        code = q8_shift_graph(net->after, &plan, threshold, err);
+        code = q8_shift_graph(net->after, &plan, threshold, 1, err);
     q8_calibration_free(&calibration);
     printf("%d equalised, %d shifted of %d\n", equalised, shifted, all);
     return code;

@@ -180,11 +180,12 @@ static struct shifted shift(const struct net *net)
     observe(net, &s.calibration);
     s.threshold = q8_arena_array(net->arena, n, sizeof(*s.threshold));
     s.levels = q8_arena_array(net->arena, n, sizeof(*s.levels));
-    assert_int_equal(q8_shift_choose(&plan, s.graph, &s.calibration, NULL, s.levels, &err), Q8_OK);
+    assert_int_equal(q8_shift_choose(&plan, s.graph, &s.calibration, NULL, 2, s.levels, &err),
+                     Q8_OK);
     for (int t = 0; t < net->graph->n_tensors; t++)
         if (s.calibration.stats[t])
             s.threshold[t] = 0.9F * s.calibration.stats[t]->max;
-    assert_int_equal(q8_shift_graph(s.graph, &plan, s.threshold, &err), Q8_OK);
+    assert_int_equal(q8_shift_graph(s.graph, &plan, s.threshold, 2, &err), Q8_OK);
     check_values(net, s.graph, Q8_BACKEND_PLAIN);
     check_values(net, s.graph, Q8_BACKEND_CPU);
     return s;

@@ -230,9 +230,9 @@ static void check_error(bool shifted, float part)
     if (shifted) {
         q8_shift_plan plan;
         int chosen[16];
-        assert_int_equal(q8_shift_choose(&plan, graph, &s.cal, trials, chosen, &err), Q8_OK);
+        assert_int_equal(q8_shift_choose(&plan, graph, &s.cal, trials, 2, chosen, &err), Q8_OK);
         assert_int_equal(plan.tensor[middle].sign, -1);
-        assert_int_equal(q8_shift_graph(graph, &plan, threshold, &err), Q8_OK);
+        assert_int_equal(q8_shift_graph(graph, &plan, threshold, 2, &err), Q8_OK);
     }
     float mean[CHANNELS];
     for (int c = 0; c < CHANNELS; c++)
@@ -349,7 +349,7 @@ static void check_shared_shift(float size, int sign)
     int levels[16];
     assert_int_equal(
         q8_trials_open(&trials, net.graph, &s.windows, &(q8_quant_opts){0}, NULL, &err), Q8_OK);
-    assert_int_equal(q8_shift_choose(&plan, net.graph, &s.cal, trials, levels, &err), Q8_OK);
+    assert_int_equal(q8_shift_choose(&plan, net.graph, &s.cal, trials, 2, levels, &err), Q8_OK);
     assert_int_equal(plan.tensor[half[0]].sign, sign);
     q8_trials_close(&trials);
     forget(&s);
