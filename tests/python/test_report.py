@@ -123,7 +123,7 @@ class Report(unittest.TestCase):
         if "bf16" not in facts:
             self.skipTest("this processor is no faster in bf16")
         bf16, tensors = facts["bf16"], facts["tensors"]
-        self.assertEqual(bf16["pictures"], 8)
+        self.assertEqual(bf16["pictures"], 4)
         apart = [abs(t["threshold_bf16"] - t["threshold_fp32"]) / t["threshold_fp32"] for t in tensors]
         self.assertAlmostEqual(max(apart), bf16["threshold_difference_max"], 5)
         self.assertEqual(tensors[apart.index(max(apart))]["name"], bf16["at"])
