@@ -1,11 +1,11 @@
 /* primitives PROTOTXT CAFFEMODEL [BATCH...]: each layer of a network as it runs in a forward pass
  * of the program, and alone, on one core: milliseconds per picture in the network, of oneDNN's
- * direct and winograd convolutions (fp32, and bf16 direct) with warm caches at each batch, in
- * blocks of 16 channels, and of what runs the other layers, for one picture; a Concat need not cost
- * anything. Passes and single layers take turns, as the machine's speed changes from second to
- * second. The last lines are sums over the network: of the best per layer, and of what the layers
- * take in it. Tells how near the program's forward is to what the library can do; see
- * bench/speed.py. */
+ * direct and winograd convolutions (fp32, and bf16 direct) at each batch, with bias and ReLU as the
+ * network has them, warm caches and blocks of 16 channels, and of what runs the other layers, for
+ * one picture; a Concat need not cost anything. Passes and single layers take turns, as the
+ * machine's speed changes from second to second. The last lines are sums over the network: of the
+ * best per layer, and of what the layers take in it. Tells how near the program's forward is to
+ * what the library can do; see bench/speed.py. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +25,7 @@
 
 void omp_set_num_threads(int n);
 
-enum { MOST_BATCHES = 8, KINDS = 3, MOST_EDGES = 64 };
+enum { MOST_BATCHES = 8, KINDS = 3, MOST_EDGES = 64, ARGS = 5 };
 
 static const char *const kinds[KINDS] = {"direct", "winograd", "bf16"};
 
@@ -48,6 +48,7 @@ static void check(dnnl_status_t status)
 struct shape {
     dnnl_dims_t src, dst, weights, stride, dilation, before, after;
     int weights_rank;
+    bool relu; /* fused, as the program does */
 };
 
 static struct shape shape_of(const q8_graph *graph, const q8_node *node, int batch)
@@ -61,6 +62,7 @@ static struct shape shape_of(const q8_graph *graph, const q8_node *node, int bat
         .stride = {a->stride_h, a->stride_w},
         .dilation = {a->dilation_h - 1, a->dilation_w - 1},
         .before = {a->pad_top, a->pad_left},
+        .relu = a->activation.type == Q8_ACT_RELU,
     };
     const dnnl_dim_t g = a->group;
     const dnnl_dims_t whole = {out->dim[0], in->dim[0], a->kernel_h, a->kernel_w};
@@ -165,8 +167,8 @@ struct candidate {
     dnnl_primitive_desc_t pd; /* NULL: a kernel, or nothing at all */
     dnnl_primitive_t primitive;
     dnnl_stream_t stream;
-    dnnl_exec_arg_t args[4];
-    void *data[4];
+    dnnl_exec_arg_t args[ARGS];
+    void *data[ARGS];
     q8_kernel *kernel;
     float *edge[MOST_EDGES];
     int n_in, n_edges;
@@ -177,11 +179,12 @@ struct candidate {
 
 static void open_primitive(struct candidate *c, dnnl_engine_t engine, dnnl_primitive_desc_t pd)
 {
-    static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_SCRATCHPAD};
+    static const int arg[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS, DNNL_ARG_DST,
+                              DNNL_ARG_SCRATCHPAD};
     c->pd = pd;
     check(dnnl_primitive_create(&c->primitive, pd));
     check(dnnl_stream_create(&c->stream, engine, dnnl_stream_default_flags));
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < ARGS; i++) {
         const dnnl_memory_desc_t *md =
             dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, arg[i]);
         c->args[i] = (dnnl_exec_arg_t){arg[i], new_memory(engine, md, &c->data[i])};
@@ -191,7 +194,7 @@ static void open_primitive(struct candidate *c, dnnl_engine_t engine, dnnl_primi
 static void close_candidate(struct candidate *c)
 {
     if (c->pd) {
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < ARGS; i++) {
             dnnl_memory_destroy(c->args[i].memory);
             free(c->data[i]);
         }
@@ -214,7 +217,7 @@ static void run_candidate(struct candidate *c)
     for (int i = 0; i < TIMES && (c->pd || c->kernel); i++) {
         const double start = now();
         if (c->pd) {
-            check(dnnl_primitive_execute(c->primitive, c->stream, 4, c->args));
+            check(dnnl_primitive_execute(c->primitive, c->stream, ARGS, c->args));
             check(dnnl_stream_wait(c->stream));
         } else if (c->kernel->run(c->kernel, (const float *const *)c->edge, c->edge + c->n_in,
                                   c->scratch, &err)) {
@@ -246,7 +249,8 @@ static void open_convolution(struct candidate *c, dnnl_engine_t engine, const st
 {
     const dnnl_data_type_t type = kind == 2 ? dnnl_bf16 : dnnl_f32;
     const dnnl_alg_kind_t alg = kind == 1 ? dnnl_convolution_winograd : dnnl_convolution_direct;
-    dnnl_memory_desc_t src, dst, weights;
+    dnnl_memory_desc_t src, dst, weights, bias;
+    dnnl_post_ops_t ops;
     dnnl_convolution_desc_t op;
     dnnl_primitive_attr_t attr;
     dnnl_primitive_desc_t pd;
@@ -259,12 +263,19 @@ static void open_convolution(struct candidate *c, dnnl_engine_t engine, const st
                                        kind == 2 ? dnnl_format_tag_any : dnnl_nChw16c));
     check(dnnl_memory_desc_init_by_tag(&weights, s->weights_rank, s->weights, type,
                                        dnnl_format_tag_any));
+    const dnnl_dims_t outputs = {s->dst[1]};
+    check(dnnl_memory_desc_init_by_tag(&bias, 1, outputs, dnnl_f32, dnnl_a));
     check(dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_inference, alg, &src,
-                                                     &weights, NULL, &dst, s->stride, s->dilation,
+                                                     &weights, &bias, &dst, s->stride, s->dilation,
                                                      s->before, s->after));
     check(dnnl_primitive_attr_create(&attr));
     check(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    check(dnnl_post_ops_create(&ops));
+    if (s->relu)
+        check(dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_relu, 0, 0));
+    check(dnnl_primitive_attr_set_post_ops(attr, ops));
     const dnnl_status_t status = dnnl_primitive_desc_create(&pd, &op, attr, engine, NULL);
+    dnnl_post_ops_destroy(ops);
     dnnl_primitive_attr_destroy(attr);
     if (status)
         return;
