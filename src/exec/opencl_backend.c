@@ -23,6 +23,8 @@ static const q8_cl_maker *find_maker(const q8_node *node)
         maker = find_in(q8_cl_layer_makers, node->op);
     if (!maker)
         maker = find_in(q8_cl_move_makers, node->op);
+    if (!maker)
+        maker = find_in(q8_cl_int8_makers, node->op);
     if (!maker && node->op->as_activation)
         maker = &q8_cl_activation_maker;
     if (!maker && node->op->as_affine && node->n_in == 1)

@@ -56,6 +56,9 @@ typedef struct q8_cl_lrn {
     float scale, beta, bias;
 } q8_cl_lrn;
 
+/** What Compare adds up: ops' ::Q8_COMPARE_SUMS. */
+#define Q8_CL_COMPARE_SUMS 7
+
 /** Bins of a histogram: calib's ::Q8_HIST_BINS. */
 #define Q8_CL_HIST_BINS 4096
 
