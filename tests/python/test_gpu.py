@@ -98,7 +98,7 @@ class Gpu(unittest.TestCase):
                             "--device list", code=2)
         chosen = self.command("--gpu=1", "--device=0", "--verify=0")
         self.assertEqual(chosen.returncode, 0, chosen.stderr)
-        self.assertIn("runs on OpenCL device '", chosen.stderr)
+        self.assertIn("run on OpenCL device '", chosen.stderr)
 
     @unittest.skipUnless(BUILT, "built without the GPU backend")
     def test_show(self):
