@@ -51,6 +51,9 @@ extern q8_cl_calls q8_cl;
     X(im2col)                                                                                      \
     X(conv)                                                                                        \
     X(deconv)                                                                                      \
+    X(resize)                                                                                      \
+    X(normalize)                                                                                   \
+    X(mvn)                                                                                         \
     X(quantize)                                                                                    \
     X(beyond)                                                                                      \
     X(dequantize)                                                                                  \
@@ -138,6 +141,8 @@ typedef struct q8_cl_node {
         q8_cl_pool pool;
         q8_cl_pairs pairs;
         q8_cl_lrn lrn;
+        q8_cl_resize resize;
+        q8_cl_normalize normalize;
     } as;
 } q8_cl_node;
 
@@ -173,7 +178,7 @@ typedef struct q8_cl_maker {
 
 /** NULL-ended by `op`. */
 extern const q8_cl_maker q8_cl_conv_makers[], q8_cl_layer_makers[], q8_cl_move_makers[],
-    q8_cl_int8_makers[];
+    q8_cl_int8_makers[], q8_cl_norm_makers[];
 /** For the ops that say they are an activation / an affine function. */
 extern const q8_cl_maker q8_cl_activation_maker, q8_cl_affine_maker;
 

@@ -56,6 +56,22 @@ typedef struct q8_cl_lrn {
     float scale, beta, bias;
 } q8_cl_lrn;
 
+/** A bilinear Interp. */
+typedef struct q8_cl_resize {
+    int planes; /**< of the batch */
+    int h, w, out_h, out_w;
+} q8_cl_resize;
+
+/** A Normalize: groups of elements that share a norm. */
+typedef struct q8_cl_normalize {
+    int channels, spatial;
+    int group_channels, group_spatial; /**< of a group: all or one */
+    int groups;                        /**< of the batch */
+    int shared;                        /**< one scale */
+    int eps_mode;                      /**< as q8_normalize_attr */
+    float eps;
+} q8_cl_normalize;
+
 /** What Compare adds up: ops' ::Q8_COMPARE_SUMS. */
 #define Q8_CL_COMPARE_SUMS 7
 
