@@ -53,6 +53,7 @@ extern q8_cl_calls q8_cl;
     X(deconv)                                                                                      \
     X(resize)                                                                                      \
     X(normalize)                                                                                   \
+    X(reduce)                                                                                      \
     X(mvn)                                                                                         \
     X(quantize)                                                                                    \
     X(beyond)                                                                                      \
@@ -143,6 +144,7 @@ typedef struct q8_cl_node {
         q8_cl_lrn lrn;
         q8_cl_resize resize;
         q8_cl_normalize normalize;
+        q8_cl_reduce reduce;
     } as;
 } q8_cl_node;
 
@@ -178,7 +180,7 @@ typedef struct q8_cl_maker {
 
 /** NULL-ended by `op`. */
 extern const q8_cl_maker q8_cl_conv_makers[], q8_cl_layer_makers[], q8_cl_move_makers[],
-    q8_cl_int8_makers[], q8_cl_norm_makers[];
+    q8_cl_int8_makers[], q8_cl_sum_makers[];
 /** For the ops that say they are an activation / an affine function. */
 extern const q8_cl_maker q8_cl_activation_maker, q8_cl_affine_maker;
 

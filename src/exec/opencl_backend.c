@@ -19,7 +19,7 @@ static const q8_cl_maker *find_in(const q8_cl_maker *table, const q8_op *op)
 static const q8_cl_maker *find_maker(const q8_node *node)
 {
     static const q8_cl_maker *const tables[] = {q8_cl_conv_makers, q8_cl_layer_makers,
-                                                q8_cl_move_makers, q8_cl_norm_makers,
+                                                q8_cl_move_makers, q8_cl_sum_makers,
                                                 q8_cl_int8_makers};
     const q8_cl_maker *maker = NULL;
     for (size_t i = 0; !maker && i < sizeof(tables) / sizeof(tables[0]); i++)

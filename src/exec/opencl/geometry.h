@@ -72,6 +72,20 @@ typedef struct q8_cl_normalize {
     float eps;
 } q8_cl_normalize;
 
+/** A walk over some dims of a tensor; those that are not there are 1. */
+typedef struct q8_cl_walk {
+    int count;
+    int dim[4], step[4];
+} q8_cl_walk;
+
+/** A Reduction. */
+typedef struct q8_cl_reduce {
+    int type;  /**< a ::q8_reduce_type */
+    int count; /**< elements of a picture */
+    q8_cl_walk kept, inner;
+    float coeff;
+} q8_cl_reduce;
+
 /** What Compare adds up: ops' ::Q8_COMPARE_SUMS. */
 #define Q8_CL_COMPARE_SUMS 7
 

@@ -312,3 +312,50 @@ q8_mvn(__global const float *x, __global float *y, int n, int variance, float ep
     for (int i = me; i < n; i += Q8_CL_TEAM)
         y[first + i] = variance ? (x[first + i] - mean) / deviation : x[first + i] - mean;
 }
+
+int q8_offset(const q8_cl_walk *w, int i)
+{
+    int offset = 0;
+    for (int k = 3; k >= 0; k--) {
+        offset += i % w->dim[k] * w->step[k];
+        i /= w->dim[k];
+    }
+    return offset;
+}
+
+float q8_reduce_two(int type, float a, float b)
+{
+    switch (type) {
+    case 4:
+        return b > a ? b : a;
+    case 5:
+        return b < a ? b : a;
+    case 6:
+        return a * b;
+    default:
+        return a + b;
+    }
+}
+
+/* An output by a team. */
+__kernel __attribute__((reqd_work_group_size(Q8_CL_TEAM, 1, 1))) void
+q8_reduce(__global const float *x, __global float *y, q8_cl_reduce r)
+{
+    __local float part[Q8_CL_TEAM];
+    const int me = get_local_id(0), output = get_group_id(0);
+    __global const float *from =
+        x + output / r.kept.count * r.count + q8_offset(&r.kept, output % r.kept.count);
+    float value = r.type == 4 ? -INFINITY : r.type == 5 ? INFINITY : r.type == 6;
+    for (int i = me; i < r.inner.count; i += Q8_CL_TEAM) {
+        const float v = from[q8_offset(&r.inner, i)];
+        value = q8_reduce_two(r.type, value, r.type == 1 ? fabs(v) : r.type == 2 ? v * v : v);
+    }
+    part[me] = value;
+    for (int half_team = Q8_CL_TEAM / 2; half_team > 0; half_team /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (me < half_team)
+            part[me] = q8_reduce_two(r.type, part[me], part[me + half_team]);
+    }
+    if (me == 0)
+        y[output] = part[0] * r.coeff;
+}
