@@ -4,7 +4,9 @@ Calibrated on shared/data/images/calib, measured on images/eval against the floa
 top-1 agreement and mean KL for SqueezeNet, signal to quantisation noise (dB) for the others, labelled
 accuracy for the bundled sample. Prints a Markdown table.
 
-    .venv/bin/python bench/accuracy.py [STEP]      every STEP-th picture for all but SqueezeNet (5)
+    .venv/bin/python bench/accuracy.py [STEP] [FLAG=VALUE...]     every STEP-th picture for all but SqueezeNet (5)
+
+With flags of the program, such as --gpu=1: only what its defaults give with them.
 """
 
 import sys
@@ -72,14 +74,15 @@ class Model:
         return " / ".join(f"{sqnr_db(got[o], self.expected[o]):.1f}" for o in self.outputs)
 
 
-def main(step):
+def main(step, changed):
+    rows = [(" ".join(changed), dict(flag.split("=", 1) for flag in changed))] if changed else ROWS
     with tempfile.TemporaryDirectory() as tmp:
         models = [Model(name, tmp, step) for name in MODELS]
         print("| switched on | SqueezeNet v1.1: agreement, KL | RFB-320 boxes / scores, dB | "
               "wechat_detect loc / conf, dB | wechat_sr, dB | sample: accuracy, KL |")
         print("|---|---|---|---|---|---|")
-        flags = dict(PLAIN)
-        for title, change in ROWS:
+        flags = {} if changed else dict(PLAIN)
+        for title, change in rows:
             flags.update(change)
             print(f"| {title} | " + " | ".join(m.measure(flags) for m in models) + " |", flush=True)
     sample = models[-1]
@@ -88,4 +91,5 @@ def main(step):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    given = sys.argv[1:]
+    main(int(given.pop(0)) if given and given[0].isdigit() else 5, given)

@@ -1,6 +1,8 @@
-/* stages PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]: where a conversion's time goes. Prints lines
- * "name value unit"; see bench/speed.py. Decoding, forward and statistics are run apart, each on
- * all threads, then all together as calibration does. */
+/* stages [--gpu DEVICE] [--pictures N] PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]: where a
+ * conversion's time goes. Prints lines "name value unit"; see bench/speed.py and bench/gpu.py.
+ * Decoding, forward and statistics are run apart, each on all threads, then all together as
+ * calibration does. On a GPU "first" is a forward that finds no kernel compiled yet. */
+#include <getopt.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +15,8 @@
 #include "base/simd.h"
 #include "base/thread.h"
 #include "calib/samples.h"
+#include "calib/stats_gpu.h"
+#include "device_peak.h"
 #include "ops/rows.h"
 #include "quant/quant.h"
 
@@ -20,6 +24,8 @@ enum { MOST_PICTURES = 200 };
 
 struct bench {
     const char *proto, *weights;
+    int device; /* -1: the CPU */
+    q8_gpu *gpu;
     q8_calib_opts opts;
     q8_env env;
     q8_model *model;
@@ -103,6 +109,7 @@ static q8_code compute_only(void *user, int worker, q8_err *err)
 struct observer {
     q8_stats *stats; /* by tensor */
     q8_channel_queue *queue;
+    q8_stats_waiting *waiting;
 };
 
 static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
@@ -110,6 +117,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     struct observer *o = user;
     q8_stats *stats = &o->stats[tensor];
     const q8_code code = stats->channels ? Q8_OK : q8_stats_init(stats, view->shape.dim[0], err);
+    if (!code && view->gpu)
+        return q8_stats_add_on_gpu(stats, &o->waiting[tensor], view, err);
     return code ? code : q8_stats_queue(stats, &o->queue[tensor], view, err);
 }
 
@@ -118,14 +127,20 @@ static q8_code compute_and_observe(void *user, int worker, q8_err *err)
     (void)worker;
     struct bench *b = user;
     const size_t n = (size_t)b->model->graph->n_tensors + 1;
-    struct observer o = {calloc(n, sizeof(*o.stats)), calloc(n, sizeof(*o.queue))};
-    q8_code code = o.stats && o.queue ? compute(b, observe, &o, err) : q8_fail_nomem(err);
-    for (size_t i = 0; o.stats && o.queue && i < n; i++) {
+    struct observer o = {calloc(n, sizeof(*o.stats)), calloc(n, sizeof(*o.queue)),
+                         calloc(n, sizeof(*o.waiting))};
+    const bool open = o.stats && o.queue && o.waiting;
+    q8_code code = open ? compute(b, observe, &o, err) : q8_fail_nomem(err);
+    for (size_t i = 0; open && i < n; i++) {
+        if (!code)
+            code = q8_stats_collect(&o.stats[i], &o.waiting[i], err);
         q8_stats_free(&o.stats[i]);
         q8_channel_queue_close(&o.queue[i]);
+        q8_stats_waiting_close(&o.waiting[i]);
     }
     free(o.stats);
     free(o.queue);
+    free(o.waiting);
     return code;
 }
 
@@ -185,8 +200,11 @@ static q8_code open_exec(struct bench *b)
     if (!wanted)
         return q8_fail_nomem(b->err);
     q8_quant_wanted(graph, wanted);
-    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU,
-                               .batch = q8_exec_best_batch(graph),
+    enum { GPU_BATCH = 8 }; /* as calibration has it */
+    const q8_exec_opts opts = {.backend = b->gpu ? Q8_BACKEND_GPU : Q8_BACKEND_CPU,
+                               .batch = b->gpu ? GPU_BATCH : q8_exec_best_batch(graph),
+                               .gpu = b->gpu,
+                               .gpu_views = true,
                                .wanted = wanted,
                                .threads = b->env.threads};
     b->batch = opts.batch;
@@ -211,6 +229,8 @@ static q8_code time_parts(struct bench *b)
         code = open_exec(b);
     if (!code)
         code = time_threads(b, "decode", decode);
+    if (!code && b->gpu)
+        code = time_threads(b, "first", compute_only);
     if (!code)
         code = time_threads(b, "forward", compute_only);
     if (!code)
@@ -264,6 +284,8 @@ static q8_code run(struct bench *b)
     q8_code code = q8_model_open(&b->model, &open, &b->env, b->err);
     printf("open %.4f s\n", now() - start);
     if (!code)
+        q8_model_use_gpu(b->model, b->gpu);
+    if (!code)
         code = time_parts(b);
     if (!code)
         code = time_stages(b);
@@ -276,22 +298,58 @@ static q8_code run(struct bench *b)
     return code;
 }
 
+static bool parse(struct bench *b, int argc, char **argv)
+{
+    static const struct option flags[] = {{"gpu", required_argument, NULL, 'g'},
+                                          {"pictures", required_argument, NULL, 'p'},
+                                          {NULL, 0, NULL, 0}};
+    for (int flag; (flag = getopt_long(argc, argv, "+", flags, NULL)) != -1;) {
+        if (flag == 'g')
+            b->device = atoi(optarg);
+        else if (flag == 'p' && atoi(optarg) > 0)
+            b->opts.limit = (size_t)atoi(optarg);
+        else
+            return false;
+    }
+    char **word = argv + optind;
+    if (argc - optind < 4)
+        return false;
+    b->proto = word[0];
+    b->weights = word[1];
+    b->opts.images = (const char *const *)&word[2];
+    b->env.threads = atoi(word[3]) > 0 ? atoi(word[3]) : q8_core_count();
+    for (int i = 4; optind + i < argc && b->opts.preprocess.n_mean < 4; i++)
+        b->opts.preprocess.mean[b->opts.preprocess.n_mean++] = strtof(word[i], NULL);
+    return true;
+}
+
+/* On the device there is, with its peak. */
+static q8_code run_there(struct bench *b)
+{
+    q8_code code = b->device < 0 ? Q8_OK : q8_gpu_open(&b->gpu, b->device, b->err);
+    if (b->gpu)
+        printf("fma_peak %.1f GFLOP/s\n", device_peak(b->gpu));
+    else if (!code)
+        print_peak(b->env.threads);
+    if (!code)
+        code = run(b);
+    q8_gpu_close(&b->gpu);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     static q8_err err;
-    if (argc < 5) {
-        fputs("usage: stages PROTOTXT CAFFEMODEL IMAGES THREADS [MEAN...]\n", stderr);
+    struct bench b = {.device = -1, .err = &err};
+    b.opts = (q8_calib_opts){.n_images = 1, .limit = MOST_PICTURES};
+    if (!parse(&b, argc, argv)) {
+        fputs("usage: stages [--gpu DEVICE] [--pictures N] PROTOTXT CAFFEMODEL IMAGES THREADS "
+              "[MEAN...]\n",
+              stderr);
         return 2;
     }
-    struct bench b = {.proto = argv[1], .weights = argv[2], .err = &err};
-    b.opts = (q8_calib_opts){
-        .images = (const char *const *)&argv[3], .n_images = 1, .limit = MOST_PICTURES};
-    b.env.threads = atoi(argv[4]) > 0 ? atoi(argv[4]) : q8_core_count();
-    for (int i = 5; i < argc && b.opts.preprocess.n_mean < 4; i++)
-        b.opts.preprocess.mean[b.opts.preprocess.n_mean++] = strtof(argv[i], NULL);
     char text[8192];
-    print_peak(b.env.threads);
-    if (run(&b) == Q8_OK)
+    if (run_there(&b) == Q8_OK)
         return 0;
     q8_err_format(&err, "error", text, sizeof(text));
     fprintf(stderr, "%s\n", text);

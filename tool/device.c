@@ -40,7 +40,7 @@ q8_code device_open(q8_gpu **gpu, const struct options *o, const q8_env *env, q8
     if (!code && env->note) {
         const q8_gpu_info info = q8_gpu_describe(*gpu);
         q8_err note = {0};
-        snprintf(note.text, sizeof(note.text), "the float network runs on OpenCL device '%s'%s",
+        snprintf(note.text, sizeof(note.text), "the networks run on OpenCL device '%s'%s",
                  info.name, info.is_gpu ? "" : ", which is no GPU");
         env->note(env->user, &note);
     }

@@ -122,8 +122,8 @@ static const struct row rows[] = {
      1},
     {"min_agreement", LIMIT, AT(min_agreement), 0, "PCT",
      "the same for how often, in per cent, the class is the float network's", NULL, 0, 100},
-    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the float network on a GPU, by OpenCL (default 0)", NULL,
-     0, 1},
+    {"gpu", COUNT, AT(gpu), 0, "0|1", "run the networks on a GPU, by OpenCL (default 0)", NULL, 0,
+     1},
     {"device", TEXT, AT(device), 0, "N|list",
      "which OpenCL device that is (default: the first that is a GPU, else the first); list: print "
      "what there is",

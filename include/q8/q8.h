@@ -187,8 +187,10 @@ Q8_API q8_code q8_model_open(q8_model **model, const q8_model_opts *opts, const 
                              q8_err *err);
 Q8_API void q8_model_close(q8_model **model);
 
-/** Later calls of q8_calibrate(), q8_quantize() and q8_verify() run the float network there, layers
- *  it has no kernels for on the CPU. @param gpu outlives the model; NULL: all on the CPU */
+/** Later calls of q8_calibrate(), q8_quantize(), q8_verify() and q8_reach() run the float and the
+ *  int8 network there, layers it has no kernels for on the CPU. On the same device results are the
+ *  same every time; between devices, and the CPU, sums of floats differ in the last bits.
+ *  @param gpu outlives the model; NULL: all on the CPU */
 Q8_API void q8_model_use_gpu(q8_model *model, q8_gpu *gpu);
 
 /**

@@ -217,7 +217,8 @@ static q8_code refine(q8_model *model, q8_graph *graph, const q8_graph *exact,
     q8_refine_opts refine = {.mean = means,
                              .strict = opts->pictures->strict,
                              .compensate = !opts->round_nearest,
-                             .correct_bias = !opts->no_bias_correction};
+                             .correct_bias = !opts->no_bias_correction,
+                             .gpu = model->gpu};
     q8_samples *samples;
     q8_code code =
         q8_samples_open(&samples, model->graph, opts->pictures, &model->transform, NULL, err);
@@ -402,7 +403,8 @@ static q8_code verify(const q8_model *model, const q8_verify_opts *opts, const q
         .labels = labels,
         .layers = !opts->outputs_only,
         .strict = opts->pictures.strict,
-        .backend = Q8_BACKEND_CPU,
+        .backend = backend_of(model),
+        .gpu = model->gpu,
     };
     q8_telling telling;
     const q8_env once = env_of_call(&telling, model, env);

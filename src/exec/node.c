@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "exec/layout.h"
+#include "exec/node_gpu.h"
 #include "exec/plan.h"
 #include "exec/pointwise.h"
 
@@ -18,6 +19,7 @@ struct edge {
 };
 
 struct q8_runner {
+    q8_lone_node *on_gpu; /* NULL: all that follows is used */
     q8_kernel *kernel;
     int n_in, n_out;
     size_t scratch; /* the edges', with the kernel's at the end */
@@ -36,8 +38,23 @@ static void add_edge(q8_runner *r, int i, const q8_shape *shape, int block)
     r->scratch += aligned(q8_layout_count(shape, block) * sizeof(float));
 }
 
-q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *node, q8_err *err)
+static q8_code open_on_gpu(q8_runner **out, const q8_graph *graph, const q8_node *node, q8_gpu *gpu,
+                           q8_err *err)
 {
+    q8_runner *r = *out = calloc(1, sizeof(*r));
+    if (!r)
+        return q8_fail_nomem(err);
+    const q8_code code = q8_lone_node_open(&r->on_gpu, graph, node, gpu, err);
+    if (code)
+        q8_runner_close(out);
+    return code;
+}
+
+q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *node, q8_gpu *gpu,
+                       q8_err *err)
+{
+    if (gpu)
+        return open_on_gpu(out, graph, node, gpu, err);
     const size_t edges = (size_t)node->n_in + (size_t)node->n_out;
     q8_runner *r = calloc(1, sizeof(*r) + edges * sizeof(r->edge[0]));
     int *plain = malloc((edges + 1) * sizeof(*plain));
@@ -74,6 +91,8 @@ void q8_runner_close(q8_runner **runner)
 {
     if (*runner && (*runner)->kernel)
         (*runner)->kernel->close((*runner)->kernel);
+    if (*runner)
+        q8_lone_node_close(&(*runner)->on_gpu);
     free(*runner);
     *runner = NULL;
 }
@@ -92,6 +111,8 @@ static bool is_as_wanted(const struct edge *e, const float *x)
 q8_code q8_runner_run(const q8_runner *r, const float *const *in, float *const *out, void *scratch,
                       q8_err *err)
 {
+    if (r->on_gpu)
+        return q8_lone_node_run(r->on_gpu, in, out, err);
     const float **from = scratch;
     float **to = (float **)scratch + r->n_in;
     const struct edge *out_edge = r->edge + r->n_in;

@@ -4,11 +4,13 @@
 
 #include "exec/exec.h"
 
-/** A node made ready to run on single pictures. Immutable, so threads share it. */
+/** A node made ready to run on single pictures. Threads share it; on a GPU they take turns. */
 typedef struct q8_runner q8_runner;
 
-/** The node need not be in the graph, which knows its tensors; both must outlive the runner. */
-q8_code q8_runner_open(q8_runner **runner, const q8_graph *graph, const q8_node *node, q8_err *err);
+/** The node need not be in the graph, which knows its tensors; both must outlive the runner.
+ *  @param gpu where it runs, unless only the CPU has such a layer; NULL: on the CPU */
+q8_code q8_runner_open(q8_runner **runner, const q8_graph *graph, const q8_node *node, q8_gpu *gpu,
+                       q8_err *err);
 void q8_runner_close(q8_runner **runner);
 
 /** Bytes of scratch memory that a run needs, a multiple of 64. */

@@ -7,6 +7,7 @@
 
 #include "exec/gpu.h"
 #include "exec/opencl/geometry.h"
+#include "ops/activation.h"
 
 /** Calls that fail in the field, by way of a table so that tests can make them fail. */
 #define Q8_CL_CALLS(X)                                                                             \
@@ -50,6 +51,16 @@ extern q8_cl_calls q8_cl;
     X(im2col)                                                                                      \
     X(conv)                                                                                        \
     X(deconv)                                                                                      \
+    X(resize)                                                                                      \
+    X(normalize)                                                                                   \
+    X(reduce)                                                                                      \
+    X(mvn)                                                                                         \
+    X(quantize)                                                                                    \
+    X(beyond)                                                                                      \
+    X(dequantize)                                                                                  \
+    X(int8_inner)                                                                                  \
+    X(compare)                                                                                     \
+    X(compare_total)                                                                               \
     X(stats_extent)                                                                                \
     X(stats_raise)                                                                                 \
     X(stats_count)                                                                                 \
@@ -131,6 +142,9 @@ typedef struct q8_cl_node {
         q8_cl_pool pool;
         q8_cl_pairs pairs;
         q8_cl_lrn lrn;
+        q8_cl_resize resize;
+        q8_cl_normalize normalize;
+        q8_cl_reduce reduce;
     } as;
 } q8_cl_node;
 
@@ -147,6 +161,14 @@ static inline const q8_shape *q8_cl_out(const q8_cl_node *k, int i)
 /** Adds a constant to the node's. */
 q8_code q8_cl_add_constant(q8_cl_node *k, const void *data, size_t bytes, q8_err *err);
 
+/** An activation as kernels are told of it. */
+static inline q8_cl_function q8_cl_activation(const q8_activation *act)
+{
+    return (q8_cl_function){.kind = act->type,
+                            .a = act->params.n > 0 ? act->params.v[0] : 0,
+                            .b = act->params.n > 1 ? act->params.v[1] : 0};
+}
+
 /** How a node type is taken. */
 typedef struct q8_cl_maker {
     const struct q8_op *op;
@@ -157,7 +179,8 @@ typedef struct q8_cl_maker {
 } q8_cl_maker;
 
 /** NULL-ended by `op`. */
-extern const q8_cl_maker q8_cl_conv_makers[], q8_cl_layer_makers[], q8_cl_move_makers[];
+extern const q8_cl_maker q8_cl_conv_makers[], q8_cl_layer_makers[], q8_cl_move_makers[],
+    q8_cl_int8_makers[], q8_cl_sum_makers[];
 /** For the ops that say they are an activation / an affine function. */
 extern const q8_cl_maker q8_cl_activation_maker, q8_cl_affine_maker;
 

@@ -18,11 +18,12 @@ static const q8_cl_maker *find_in(const q8_cl_maker *table, const q8_op *op)
 
 static const q8_cl_maker *find_maker(const q8_node *node)
 {
-    const q8_cl_maker *maker = find_in(q8_cl_conv_makers, node->op);
-    if (!maker)
-        maker = find_in(q8_cl_layer_makers, node->op);
-    if (!maker)
-        maker = find_in(q8_cl_move_makers, node->op);
+    static const q8_cl_maker *const tables[] = {q8_cl_conv_makers, q8_cl_layer_makers,
+                                                q8_cl_move_makers, q8_cl_sum_makers,
+                                                q8_cl_int8_makers};
+    const q8_cl_maker *maker = NULL;
+    for (size_t i = 0; !maker && i < sizeof(tables) / sizeof(tables[0]); i++)
+        maker = find_in(tables[i], node->op);
     if (!maker && node->op->as_activation)
         maker = &q8_cl_activation_maker;
     if (!maker && node->op->as_affine && node->n_in == 1)

@@ -28,13 +28,6 @@ static cl_mem bias_of(const q8_cl_node *k)
     return k->constant[k->n_constants > 1 ? BIAS : WEIGHT];
 }
 
-static void set_activation(q8_cl_node *k, const q8_activation *act)
-{
-    k->f.kind = act->type;
-    k->f.a = act->params.n > 0 ? act->params.v[0] : 0;
-    k->f.b = act->params.n > 1 ? act->params.v[1] : 0;
-}
-
 /* Adds the bias and applies the activation, in place. */
 static q8_code finish_sums(const q8_cl_node *k, q8_gpu_run *run, cl_mem y, int channels,
                            int spatial, int n, q8_err *err)
@@ -189,7 +182,7 @@ static void set_conv(q8_cl_node *k)
         .left = a->pad_left,
         .pad = a->pad_value,
     };
-    set_activation(k, &a->activation);
+    k->f = q8_cl_activation(&a->activation);
 }
 
 static q8_code make_conv(q8_cl_node *k, q8_err *err)
@@ -253,7 +246,7 @@ static q8_code run_inner(const q8_kernel *base, q8_gpu_run *run, const q8_spot *
 static q8_code make_inner(q8_cl_node *k, q8_err *err)
 {
     const q8_innerproduct_attr *a = k->node->attr;
-    set_activation(k, &a->activation);
+    k->f = q8_cl_activation(&a->activation);
     k->base.enqueue = run_inner;
     return add_weights(k, a->bias_term, err);
 }

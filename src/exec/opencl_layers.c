@@ -49,9 +49,7 @@ static q8_code make_activation(q8_cl_node *k, q8_err *err)
         return q8_fail_nomem(err);
     const bool is = k->node->op->as_activation(k->node, arena, &act);
     if (is)
-        k->f = (q8_cl_function){.kind = act.type,
-                                .a = act.params.n > 0 ? act.params.v[0] : 0,
-                                .b = act.params.n > 1 ? act.params.v[1] : 0};
+        k->f = q8_cl_activation(&act);
     k->base.enqueue = run_unary;
     q8_arena_close(&arena);
     return is ? Q8_OK : q8_fail_nomem(err);

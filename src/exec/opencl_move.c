@@ -23,12 +23,6 @@ static bool fits_gather(const q8_graph *graph, const q8_node *node)
     return q8_shape_count(&graph->tensor[node->in[0]].shape) < MOST_NUMBERS;
 }
 
-static bool fits_interp(const q8_graph *graph, const q8_node *node)
-{
-    const q8_interp_attr *a = node->attr;
-    return a->type == Q8_INTERP_NEAREST && fits_gather(graph, node);
-}
-
 static q8_code run_gather(const q8_kernel *base, q8_gpu_run *run, const q8_spot *in,
                           const q8_spot *out, q8_err *err)
 {
@@ -112,6 +106,59 @@ static q8_code make_gather(q8_cl_node *k, q8_err *err)
     free(at_0);
     k->base.enqueue = run_gather;
     return code;
+}
+
+/* --- Interp ----------------------------------------------------------------------------------- */
+
+static bool fits_interp(const q8_graph *graph, const q8_node *node)
+{
+    const q8_interp_attr *a = node->attr;
+    return a->type == Q8_INTERP_BILINEAR || fits_gather(graph, node);
+}
+
+static q8_code run_resize(const q8_kernel *base, q8_gpu_run *run, const q8_spot *in,
+                          const q8_spot *out, q8_err *err)
+{
+    const q8_cl_node *k = (const q8_cl_node *)base;
+    const q8_cl_grid grid = {q8_shape_count(q8_cl_out(k, 0)) * (size_t)k->batch, 1, Q8_CL_GROUP};
+    const q8_cl_arg arg[] = {Q8_CL_ARG(in[0].gpu), Q8_CL_ARG(out[0].gpu), Q8_CL_ARG(k->constant[0]),
+                             Q8_CL_ARG(k->constant[1]), Q8_CL_ARG(k->as.resize)};
+    return q8_cl_launch(run, Q8_CL_resize, &grid, arg, sizeof(arg) / sizeof(arg[0]), err);
+}
+
+/* Tables of rows, and behind them of columns. */
+static q8_code make_bilinear(q8_cl_node *k, q8_err *err)
+{
+    const q8_shape *in = q8_cl_in(k, 0), *out = q8_cl_out(k, 0);
+    const size_t rows = (size_t)out->dim[1], n = rows + (size_t)out->dim[2];
+    cl_int *from = malloc(n * sizeof(*from));
+    float *part = malloc(n * sizeof(*part));
+    q8_code code = from && part ? Q8_OK : q8_fail_nomem(err);
+    for (size_t i = 0; i < n && !code; i++) {
+        const q8_interp_tap tap = q8_interp_tap_of(k->node->attr, in, out, i < rows ? 1 : 2,
+                                                   (int)(i < rows ? i : i - rows));
+        from[i] = tap.from;
+        part[i] = tap.part;
+    }
+    if (!code)
+        code = q8_cl_add_constant(k, from, n * sizeof(*from), err);
+    if (!code)
+        code = q8_cl_add_constant(k, part, n * sizeof(*part), err);
+    free(from);
+    free(part);
+    k->as.resize = (q8_cl_resize){.planes = in->dim[0] * k->batch,
+                                  .h = in->dim[1],
+                                  .w = in->dim[2],
+                                  .out_h = out->dim[1],
+                                  .out_w = out->dim[2]};
+    k->base.enqueue = run_resize;
+    return code;
+}
+
+static q8_code make_interp(q8_cl_node *k, q8_err *err)
+{
+    const q8_interp_attr *a = k->node->attr;
+    return a->type == Q8_INTERP_BILINEAR ? make_bilinear(k, err) : make_gather(k, err);
 }
 
 /* --- Concat ----------------------------------------------------------------------------------- */
@@ -201,7 +248,7 @@ static q8_code make_constant(q8_cl_node *k, q8_err *err)
 const q8_cl_maker q8_cl_move_makers[] = {
     {&q8_op_crop, fits_gather, make_gather},
     {&q8_op_flatten, fits_gather, make_gather},
-    {&q8_op_interp, fits_interp, make_gather},
+    {&q8_op_interp, fits_interp, make_interp},
     {&q8_op_padding, fits_gather, make_gather},
     {&q8_op_permute, fits_gather, make_gather},
     {&q8_op_pixelshuffle, fits_gather, make_gather},

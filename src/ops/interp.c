@@ -60,39 +60,37 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     return Q8_OK;
 }
 
-/* Output i is (1 - part) * in[from] + part * in[from + 1]. */
-struct tap {
-    int from;
-    float part;
-};
-
 /* In fp32 where ncnn does, for there a rounded coordinate decides which pixel it is. */
-static struct tap nearest_tap(int i, int in, float step)
+static q8_interp_tap nearest_tap(int i, int in, float step)
 {
     const int from = (int)((float)i * step);
-    return (struct tap){from < in ? from : in - 1, 0};
+    return (q8_interp_tap){from < in ? from : in - 1, 0};
 }
 
-static struct tap bilinear_tap(int i, int in, int out, bool align_corners)
+static q8_interp_tap bilinear_tap(int i, int in, int out, bool align_corners)
 {
     const double step = align_corners ? (double)(in - 1) / (out - 1) : (double)in / out;
     const float at = (float)(align_corners ? i * step : (i + 0.5) * step - 0.5);
     const int from = (int)floorf(at);
     if (from < 0)
-        return (struct tap){0, 0};
+        return (q8_interp_tap){0, 0};
     if (from >= in - 1)
-        return (struct tap){in - 2, 1};
-    return (struct tap){from, at - (float)from};
+        return (q8_interp_tap){in - 2, 1};
+    return (q8_interp_tap){from, at - (float)from};
 }
 
-static struct tap tap_of(const q8_interp_attr *a, int i, int in, int out, float scale, int size)
+q8_interp_tap q8_interp_tap_of(const q8_interp_attr *a, const q8_shape *in, const q8_shape *out,
+                               int axis, int i)
 {
+    const int from = in->dim[axis], to = out->dim[axis];
+    const float scale = axis == 1 ? a->scale_h : a->scale_w;
     if (a->type == Q8_INTERP_BILINEAR)
-        return bilinear_tap(i, in, out, a->align_corners);
-    return nearest_tap(i, in, size ? (float)in / (float)out : 1 / scale);
+        return bilinear_tap(i, from, to, a->align_corners);
+    return nearest_tap(i, from,
+                       (axis == 1 ? a->out_h : a->out_w) ? (float)from / (float)to : 1 / scale);
 }
 
-static double row_value(const float *row, struct tap x)
+static double row_value(const float *row, q8_interp_tap x)
 {
     return x.part == 0 ? row[x.from]
                        : (1.0 - x.part) * row[x.from] + (double)x.part * row[x.from + 1];
@@ -104,15 +102,15 @@ static q8_code forward(const q8_forward *f, q8_err *err)
     const q8_shape *in = &f->in_shape[0], *out = &f->out_shape[0];
     if (q8_shape_equal(in, out))
         return q8_copy_forward(f, err);
-    const int in_h = in->dim[1], in_w = in->dim[2], h = out->dim[1], w = out->dim[2];
+    const int in_w = in->dim[2], h = out->dim[1], w = out->dim[2];
     float *to = f->out[0];
     for (int c = 0; c < in->dim[0]; c++) {
         const float *plane = f->in[0] + (size_t)c * q8_shape_spatial(in);
         for (int i = 0; i < h; i++) {
-            const struct tap y = tap_of(a, i, in_h, h, a->scale_h, a->out_h);
+            const q8_interp_tap y = q8_interp_tap_of(a, in, out, 1, i);
             const float *row = plane + (size_t)y.from * (size_t)in_w;
             for (int j = 0; j < w; j++) {
-                const struct tap x = tap_of(a, j, in_w, w, a->scale_w, a->out_w);
+                const q8_interp_tap x = q8_interp_tap_of(a, in, out, 2, j);
                 double value = row_value(row, x);
                 if (y.part > 0)
                     value = (1.0 - y.part) * value + y.part * row_value(row + in_w, x);

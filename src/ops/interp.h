@@ -14,6 +14,16 @@ typedef struct q8_interp_attr {
     int align_corners; /**< first and last pixels stay where they are */
 } q8_interp_attr;
 
+/** Along one axis, output i is (1 - part) * in[from] + part * in[from + 1]. */
+typedef struct q8_interp_tap {
+    int from;
+    float part;
+} q8_interp_tap;
+
+/** @param axis 1: rows, 2: columns */
+q8_interp_tap q8_interp_tap_of(const q8_interp_attr *a, const q8_shape *in, const q8_shape *out,
+                               int axis, int i);
+
 /** Reads DeepLab's Interp and the YOLO forks' Upsample. */
 q8_code q8_interp_from_caffe(struct q8_caffe_import *im);
 

@@ -5,17 +5,12 @@
 #include "ops/caffe_read.h"
 #include "ops/common.h"
 #include "ops/rows.h"
-
-struct mvn_attr {
-    int normalize_variance; /**< 0: remove the mean only */
-    int across_channels;
-    float eps; /**< added to the standard deviation */
-};
+#include "ops/simple.h"
 
 static const q8_field fields[] = {
-    Q8_FIELD_INT(struct mvn_attr, normalize_variance, 0, 0),
-    Q8_FIELD_INT(struct mvn_attr, across_channels, 1, 0),
-    Q8_FIELD_FLOAT(struct mvn_attr, eps, 2, 0.0001F),
+    Q8_FIELD_INT(q8_mvn_attr, normalize_variance, 0, 0),
+    Q8_FIELD_INT(q8_mvn_attr, across_channels, 1, 0),
+    Q8_FIELD_FLOAT(q8_mvn_attr, eps, 2, 0.0001F),
 };
 
 static q8_code from_caffe(q8_caffe_import *im)
@@ -36,7 +31,7 @@ static q8_code from_caffe(q8_caffe_import *im)
     q8_node *node = q8_im_node_of(im, &q8_op_mvn, 1, &tensor);
     if (!node)
         return q8_im_failed(im);
-    *(struct mvn_attr *)node->attr = (struct mvn_attr){
+    *(q8_mvn_attr *)node->attr = (q8_mvn_attr){
         .normalize_variance = p->normalize_variance,
         .across_channels = p->across_channels,
         .eps = p->eps,
@@ -50,7 +45,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     return q8_node_rank(node, 0, in, 3, err);
 }
 
-static void normalise(const struct mvn_attr *a, const float *x, float *y, size_t count)
+static void normalise(const q8_mvn_attr *a, const float *x, float *y, size_t count)
 {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++)
@@ -66,7 +61,7 @@ static void normalise(const struct mvn_attr *a, const float *x, float *y, size_t
 static q8_code forward(const q8_forward *f, q8_err *err)
 {
     (void)err;
-    const struct mvn_attr *a = f->node->attr;
+    const q8_mvn_attr *a = f->node->attr;
     const size_t count = q8_shape_count(&f->in_shape[0]);
     const size_t part = a->across_channels ? count : q8_shape_spatial(&f->in_shape[0]);
     for (size_t i = 0; i < count; i += part)
@@ -81,7 +76,7 @@ const q8_op q8_op_mvn = {
     .max_in = 1,
     .min_out = 1,
     .max_out = 1,
-    .attr_size = sizeof(struct mvn_attr),
+    .attr_size = sizeof(q8_mvn_attr),
     .fields = fields,
     .n_fields = sizeof(fields) / sizeof(fields[0]),
     .from_caffe = from_caffe,

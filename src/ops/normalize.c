@@ -6,30 +6,18 @@
 #include "ops/rows.h"
 #include "ops/simple.h"
 
-/* How eps keeps the norm from 0. Caffe has the first. */
-enum { EPS_ADDED = 0, EPS_BOUNDS_NORM = 1, EPS_BOUNDS_SUM = 2 };
-
-/* Weight 0: the scale. */
-typedef struct normalize_attr {
-    int across_spatial, across_channel;
-    int channel_shared; /**< one scale for all channels */
-    int scale_data_size;
-    float eps;
-    int eps_mode;
-} normalize_attr;
-
 static const q8_field fields[] = {
-    Q8_FIELD_INT(normalize_attr, across_spatial, 0, 0),
-    Q8_FIELD_INT(normalize_attr, channel_shared, 1, 0),
-    Q8_FIELD_FLOAT(normalize_attr, eps, 2, 0.0001f),
-    Q8_FIELD_INT(normalize_attr, scale_data_size, 3, 0),
-    Q8_FIELD_INT(normalize_attr, across_channel, 4, 1),
-    Q8_FIELD_INT(normalize_attr, eps_mode, 9, 0),
+    Q8_FIELD_INT(q8_normalize_attr, across_spatial, 0, 0),
+    Q8_FIELD_INT(q8_normalize_attr, channel_shared, 1, 0),
+    Q8_FIELD_FLOAT(q8_normalize_attr, eps, 2, 0.0001f),
+    Q8_FIELD_INT(q8_normalize_attr, scale_data_size, 3, 0),
+    Q8_FIELD_INT(q8_normalize_attr, across_channel, 4, 1),
+    Q8_FIELD_INT(q8_normalize_attr, eps_mode, 9, 0),
 };
 
 static size_t scale_count(const void *attr)
 {
-    const normalize_attr *a = attr;
+    const q8_normalize_attr *a = attr;
     return a->scale_data_size > 0 ? (size_t)a->scale_data_size : 0;
 }
 
@@ -39,14 +27,14 @@ static const q8_weight_spec weights[] = {
 
 static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)
 {
-    const normalize_attr *a = node->attr;
+    const q8_normalize_attr *a = node->attr;
     q8_code code = q8_node_rank(node, 0, in, 3, err);
     if (code)
         return code;
     if (!a->across_spatial && !a->across_channel)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "normalising neither across space nor across channels is not supported");
-    if (a->eps_mode < EPS_ADDED || a->eps_mode > EPS_BOUNDS_SUM)
+    if (a->eps_mode < Q8_EPS_ADDED || a->eps_mode > Q8_EPS_BOUNDS_SUM)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "eps mode %d", a->eps_mode);
     const int scales = a->channel_shared ? 1 : in->dim[0];
     if (a->scale_data_size != scales)
@@ -56,12 +44,12 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     return Q8_OK;
 }
 
-static double inverse_norm(const normalize_attr *a, double sum)
+static double inverse_norm(const q8_normalize_attr *a, double sum)
 {
     switch (a->eps_mode) {
-    case EPS_ADDED:
+    case Q8_EPS_ADDED:
         return 1 / sqrt(sum + a->eps);
-    case EPS_BOUNDS_NORM:
+    case Q8_EPS_BOUNDS_NORM:
         return 1 / fmax(sqrt(sum), a->eps);
     default:
         return 1 / sqrt(fmax(sum, a->eps));
@@ -72,7 +60,7 @@ static double inverse_norm(const normalize_attr *a, double sum)
 static void normalise_group(const q8_forward *f, size_t plane, int c0, int n_c, size_t i0,
                             size_t n_i)
 {
-    const normalize_attr *a = f->node->attr;
+    const q8_normalize_attr *a = f->node->attr;
     const float *scale = f->node->weight[0].data;
     double sum = 0;
     for (int c = c0; c < c0 + n_c; c++)
@@ -91,7 +79,7 @@ static void normalise_group(const q8_forward *f, size_t plane, int c0, int n_c, 
 static q8_code forward(const q8_forward *f, q8_err *err)
 {
     (void)err;
-    const normalize_attr *a = f->node->attr;
+    const q8_normalize_attr *a = f->node->attr;
     const int channels = f->in_shape[0].dim[0];
     const size_t plane = q8_shape_spatial(&f->in_shape[0]);
     const int n_c = a->across_channel ? channels : 1;
@@ -132,14 +120,14 @@ static q8_code from_caffe(q8_caffe_import *im)
     q8_node *node = add_nodes(im);
     if (!node)
         return q8_im_failed(im);
-    normalize_attr *a = node->attr;
-    *a = (normalize_attr){
+    q8_normalize_attr *a = node->attr;
+    *a = (q8_normalize_attr){
         .across_spatial = p->across_spatial,
         .across_channel = 1,
         .channel_shared = p->channel_shared,
         .scale_data_size = p->channel_shared ? 1 : im->in_shape[0].dim[0],
         .eps = p->eps,
-        .eps_mode = EPS_ADDED,
+        .eps_mode = Q8_EPS_ADDED,
     };
     return q8_im_weight(im, node, 0, 0, &a->scale_data_size, 1);
 }
@@ -151,7 +139,7 @@ const q8_op q8_op_normalize = {
     .max_in = 1,
     .min_out = 1,
     .max_out = 1,
-    .attr_size = sizeof(normalize_attr),
+    .attr_size = sizeof(q8_normalize_attr),
     .fields = fields,
     .n_fields = sizeof(fields) / sizeof(fields[0]),
     .weights = weights,

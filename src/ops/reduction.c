@@ -36,8 +36,8 @@ q8_reduction_attr q8_reduction_of(q8_arena *arena, q8_reduce_type type, int from
 /* --- shapes --------------------------------------------------------------------------------- */
 
 /* ncnn reduces a vector whatever the axes say. */
-static q8_code find_reduced(const q8_node *node, const q8_shape *in, bool reduced[Q8_MAX_RANK],
-                            q8_err *err)
+q8_code q8_reduction_axes(const q8_node *node, const q8_shape *in, bool reduced[Q8_MAX_RANK],
+                          q8_err *err)
 {
     const q8_reduction_attr *a = node->attr;
     for (int i = 0; i < in->rank; i++)
@@ -65,7 +65,7 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     if (a->type < 0 || a->type >= Q8_REDUCE_N_TYPES)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "reduction %d is not supported", a->type);
-    q8_code code = find_reduced(node, in, reduced, err);
+    q8_code code = q8_reduction_axes(node, in, reduced, err);
     if (code)
         return code;
     *out = (q8_shape){0};
@@ -141,7 +141,7 @@ static q8_code forward(const q8_forward *f, q8_err *err)
 {
     const q8_reduction_attr *a = f->node->attr;
     bool reduced[Q8_MAX_RANK];
-    q8_code code = find_reduced(f->node, &f->in_shape[0], reduced, err);
+    q8_code code = q8_reduction_axes(f->node, &f->in_shape[0], reduced, err);
     if (code)
         return code;
     struct walk kept = walk_over(&f->in_shape[0], reduced, false);

@@ -25,6 +25,10 @@ typedef struct q8_reduction_attr {
     int fixed_axes; /**< ncnn's key 5: the axes mean what they say; always 1 */
 } q8_reduction_attr;
 
+/** Which axes a Reduction of this input goes over. */
+q8_code q8_reduction_axes(const q8_node *node, const q8_shape *in, bool reduced[Q8_MAX_RANK],
+                          q8_err *err);
+
 /** Attributes that reduce the axes [from, to), as numbered in q8_shape.dim; NULL list: no memory.
  */
 q8_reduction_attr q8_reduction_of(q8_arena *arena, q8_reduce_type type, int from, int to,

@@ -50,6 +50,25 @@ q8_reshape_attr q8_reshape_dims(int rank, const int *dim);
 /** Attributes of a Reshape to exactly this shape of rank 1 to 3. */
 q8_reshape_attr q8_reshape_to(const q8_shape *shape);
 
+/** Mean and deviation of a channel, or of the picture, are removed. */
+typedef struct q8_mvn_attr {
+    int normalize_variance; /**< 0: remove the mean only */
+    int across_channels;
+    float eps; /**< added to the standard deviation */
+} q8_mvn_attr;
+
+/** How eps keeps Normalize's norm from 0. Caffe has the first. */
+enum { Q8_EPS_ADDED = 0, Q8_EPS_BOUNDS_NORM = 1, Q8_EPS_BOUNDS_SUM = 2 };
+
+/** Weight 0: the scale. */
+typedef struct q8_normalize_attr {
+    int across_spatial, across_channel; /**< at least one */
+    int channel_shared;                 /**< one scale for all channels */
+    int scale_data_size;
+    float eps;
+    int eps_mode;
+} q8_normalize_attr;
+
 /** Constant border; types other than 0 and borders over channels are refused by infer(). */
 typedef struct q8_padding_attr {
     int top, bottom, left, right;

@@ -273,7 +273,7 @@ static q8_code run_both(struct refine *r, const q8_node *node)
     q8_runner *runner = NULL;
     q8_code code = open_running(&run, r, node, same ? 1 : 2);
     if (!code)
-        code = q8_runner_open(&runner, r->graph, node, r->err);
+        code = q8_runner_open(&runner, r->graph, node, r->opts->gpu, r->err);
     if (!code) {
         run.runner[EXACT] = run.runner[INT8] = runner;
         code = run_all(&run, r);
@@ -348,6 +348,7 @@ static q8_node *dequantise(q8_arena *arena, const q8_node *node, const q8_node *
 /* Both forms of a layer, compiled at the same time. */
 struct forms {
     const q8_graph *graph;
+    q8_gpu *gpu;
     const q8_node *node[SIDES];
     q8_runner *runner[SIDES];
 };
@@ -355,13 +356,13 @@ struct forms {
 static q8_code compile_form(void *user, int side, q8_err *err)
 {
     struct forms *f = user;
-    return q8_runner_open(&f->runner[side], f->graph, f->node[side], err);
+    return q8_runner_open(&f->runner[side], f->graph, f->node[side], f->gpu, err);
 }
 
 static q8_code run_layer(struct refine *r, const q8_node *node, const q8_node *exact,
                          const float *coded)
 {
-    struct forms forms = {.graph = r->graph, .node[EXACT] = exact};
+    struct forms forms = {.graph = r->graph, .gpu = r->opts->gpu, .node[EXACT] = exact};
     struct running run;
     q8_arena *arena = q8_arena_open();
     q8_code code = open_running(&run, r, node, SIDES);

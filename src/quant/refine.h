@@ -11,6 +11,7 @@ typedef struct q8_refine_opts {
     bool strict;       /**< a sample that cannot be read is an error, not left out with a warning */
     bool compensate;   /**< round weights anew, see quant/compensate.h */
     bool correct_bias; /**< take each output channel's mean error off its bias */
+    q8_gpu *gpu;       /**< runs both networks' layers; NULL: the CPU does */
 } q8_refine_opts;
 
 /**

@@ -14,6 +14,7 @@ import numpy as np
 
 from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, NcnnNet, convert, forward, make_weights, run, sqnr_db
 from test_int8 import REAL, Setup, run_all
+from test_simulator import simulate
 
 EXAMPLES = ROOT / "examples"
 SAMPLE = EXAMPLES / "shapes"
@@ -97,7 +98,7 @@ class Gpu(unittest.TestCase):
                             "--device list", code=2)
         chosen = self.command("--gpu=1", "--device=0", "--verify=0")
         self.assertEqual(chosen.returncode, 0, chosen.stderr)
-        self.assertIn("runs on OpenCL device '", chosen.stderr)
+        self.assertIn("run on OpenCL device '", chosen.stderr)
 
     @unittest.skipUnless(BUILT, "built without the GPU backend")
     def test_show(self):
@@ -145,6 +146,48 @@ class Gpu(unittest.TestCase):
         pictures = sorted((EXAMPLES / "test").rglob("*.*"))[:40]
         want, got = run_all([NcnnNet(*m) for m in models[:2]], SAMPLE_SETUP, pictures)
         self.assertGreater(sqnr_db(got["prob"], want["prob"]), 30)
+
+    def sample_by_table(self, gpu, *flags):
+        """From one table and without pictures to calibrate on, so that both backends make the same int8 model."""
+        table = self.tmp / "scales.table"
+        if not table.exists():
+            convert(f"{SAMPLE}.prototxt", f"{SAMPLE}.caffemodel", self.tmp / "first", f"--images={EXAMPLES / 'calib'}",
+                    "--limit=12", *SAMPLE_SETUP.flags(), *TABLE, f"--output-table={table}")
+        return convert(f"{SAMPLE}.prototxt", f"{SAMPLE}.caffemodel", self.tmp / f"t{gpu}", f"--table={table}",
+                       f"--gpu={gpu}", *SAMPLE_SETUP.flags(), *flags)[:2]
+
+    @unittest.skipUnless(BUILT, "built without the GPU backend")
+    def test_simulation(self):
+        """All codes, their sums and what they stand for: the same bits."""
+        param, binary = self.sample_by_table(0)
+        x = np.array(SAMPLE_SETUP.read(EXAMPLES / "test" / "0001.jpg"))
+        want, got = (simulate(param, binary, [x], backend) for backend in ("cpu", "gpu"))
+        self.assertEqual(want.keys(), got.keys())
+        exact = [name for name in want if np.array_equal(want[name], got[name])]
+        inexact = {name for name in want if name not in exact}
+        self.assertGreaterEqual(sum(name.endswith(".codes") for name in exact), 5)
+        self.assertFalse(any(name.endswith((".codes", ".sums", ".total")) for name in inexact), inexact)
+        for name in inexact:  # a Softmax
+            np.testing.assert_allclose(got[name], want[name], rtol=1e-5, atol=1e-7)
+
+    @unittest.skipUnless(BUILT, "built without the GPU backend")
+    def test_verification(self):
+        pictures = self.tmp / "pictures.txt"
+        pictures.write_text("".join(f"{p}\n" for p in sorted((EXAMPLES / "test").glob("*.jpg"))[:12]))
+        told = []
+        for gpu in (0, 1):
+            report = self.tmp / f"{gpu}.json"
+            self.sample_by_table(gpu, f"--verify={pictures}", f"--json={report}")
+            told.append(json.loads(report.read_text()))
+        for a, b in zip(told[0]["layers"], told[1]["layers"]):
+            self.assertEqual((a["name"], a["saturation"]), (b["name"], b["saturation"]))
+            for key in ("sqnr_db", "alone_sqnr_db"):
+                self.assertAlmostEqual(a[key], b[key], delta=0.01)
+            self.assertAlmostEqual(a["cosine"], b["cosine"], delta=1e-6)
+        a, b = (t["verification"]["outputs"][0] for t in told)
+        self.assertEqual(a["agreement"], b["agreement"])
+        self.assertAlmostEqual(a["kl"], b["kl"], delta=1e-3 * a["kl"])
+        self.assertAlmostEqual(a["sqnr_db"], b["sqnr_db"], delta=0.01)
 
     @unittest.skipUnless(BUILT and SHARED.is_dir(), NO_SHARED)
     def test_squeezenet(self):

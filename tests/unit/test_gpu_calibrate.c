@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "exec/gpu.h"
 #include "q8/q8.h"
@@ -24,6 +25,7 @@ static q8_cl_calls real;
 struct fixture {
     q8_gpu *gpu;
     q8_model *model;
+    int threads;
     char notes[4096];
 };
 
@@ -45,6 +47,7 @@ static int setup(void **state)
     if (q8_gpu_open(&f->gpu, Q8_GPU_ANY, &err) || q8_model_open(&f->model, &opts, &env, &err))
         fail_msg("%s", err.text);
     q8_model_use_gpu(f->model, f->gpu);
+    f->threads = 2;
     *state = f;
     return 0;
 }
@@ -69,7 +72,7 @@ static q8_code calibrate(struct fixture *f, int batch, q8_err *err)
         .limit = PICTURES,
         .batch = batch,
         .preprocess = {.n_mean = 3, .mean = {104, 117, 123}, .n_norm = 1, .norm = {0.017f}}};
-    const q8_env env = {.user = f, .note = keep_note, .threads = 2};
+    const q8_env env = {.user = f, .note = keep_note, .threads = f->threads};
     q8_calib_result result = {0};
     *err = (q8_err){0};
     f->notes[0] = '\0';
@@ -216,12 +219,56 @@ static void test_lost_device(void **state)
     assert_int_equal(calibrate(f, 2, &err), Q8_OK);
 }
 
+/* --- one batch goes up while another is computed ---------------------------------------------- */
+
+enum { PICTURE = 3 * 48 * 48 * sizeof(float) };
+
+static atomic_int uploads;    /* of pictures */
+static atomic_int overlapped; /* forwards that saw another batch go up before they were done */
+
+static cl_int count_upload(cl_command_queue queue, cl_mem mem, cl_bool wait, size_t offset,
+                           size_t size, const void *data, cl_uint n, const cl_event *events,
+                           cl_event *event)
+{
+    const cl_int status =
+        real.clEnqueueWriteBuffer(queue, mem, wait, offset, size, data, n, events, event);
+    uploads += size == PICTURE;
+    return status;
+}
+
+/* A batch's work does not end before another has gone up, but for the last ones and if that takes
+ * seconds: then nothing goes up meanwhile. */
+static cl_int wait_for_upload(cl_command_queue queue)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+    const int before = uploads;
+    for (int i = 0; i < 3000 && uploads == before && before > 0 && !overlapped; i++)
+        nanosleep(&moment, NULL);
+    if (uploads > before && before > 0)
+        overlapped++;
+    return real.clFinish(queue);
+}
+
+/* Even if there is only one thread for all else. */
+static void test_overlaps(void **state)
+{
+    struct fixture *f = *state;
+    q8_err err;
+    uploads = overlapped = 0;
+    q8_cl.clEnqueueWriteBuffer = count_upload;
+    q8_cl.clFinish = wait_for_upload;
+    f->threads = 1;
+    assert_int_equal(calibrate(f, 1, &err), Q8_OK);
+    assert_true(overlapped > 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_halves_the_batch, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_even_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lost_device, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_overlaps, setup, teardown),
     };
     real = q8_cl;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,7 @@ static void run_alone(const q8_graph *graph, const q8_node *node, const float *c
                       float *const *out)
 {
     q8_runner *runner;
-    assert_int_equal(q8_runner_open(&runner, graph, node, NULL), Q8_OK);
+    assert_int_equal(q8_runner_open(&runner, graph, node, NULL, NULL), Q8_OK);
     void *scratch = aligned_alloc(64, q8_runner_scratch(runner));
     assert_non_null(scratch);
     assert_int_equal(q8_runner_run(runner, in, out, scratch, NULL), Q8_OK);

@@ -56,6 +56,39 @@ typedef struct q8_cl_lrn {
     float scale, beta, bias;
 } q8_cl_lrn;
 
+/** A bilinear Interp. */
+typedef struct q8_cl_resize {
+    int planes; /**< of the batch */
+    int h, w, out_h, out_w;
+} q8_cl_resize;
+
+/** A Normalize: groups of elements that share a norm. */
+typedef struct q8_cl_normalize {
+    int channels, spatial;
+    int group_channels, group_spatial; /**< of a group: all or one */
+    int groups;                        /**< of the batch */
+    int shared;                        /**< one scale */
+    int eps_mode;                      /**< as q8_normalize_attr */
+    float eps;
+} q8_cl_normalize;
+
+/** A walk over some dims of a tensor; those that are not there are 1. */
+typedef struct q8_cl_walk {
+    int count;
+    int dim[4], step[4];
+} q8_cl_walk;
+
+/** A Reduction. */
+typedef struct q8_cl_reduce {
+    int type;  /**< a ::q8_reduce_type */
+    int count; /**< elements of a picture */
+    q8_cl_walk kept, inner;
+    float coeff;
+} q8_cl_reduce;
+
+/** What Compare adds up: ops' ::Q8_COMPARE_SUMS. */
+#define Q8_CL_COMPARE_SUMS 7
+
 /** Bins of a histogram: calib's ::Q8_HIST_BINS. */
 #define Q8_CL_HIST_BINS 4096
 

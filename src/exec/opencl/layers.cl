@@ -240,3 +240,122 @@ __kernel void q8_softmax(__global const float *x, __global float *y, int rows, i
     for (int k = 0; k < n; k++)
         y[first + k * inner] /= sum;
 }
+
+/* Bilinear: where each row and column of the output lies is in tables. */
+__kernel void q8_resize(__global const float *x, __global float *y, __global const int *from,
+                        __global const float *part, q8_cl_resize s)
+{
+    const int i = get_global_id(0), area = s.out_h * s.out_w;
+    if (i >= s.planes * area)
+        return;
+    const int row = i % area / s.out_w, column = s.out_h + i % s.out_w;
+    __global const float *at = x + i / area * (s.h * s.w) + from[row] * s.w + from[column];
+    const float down = part[row], right = part[column];
+    const float upper = (1 - right) * at[0] + right * at[1];
+    const float lower = (1 - right) * at[s.w] + right * at[s.w + 1];
+    y[i] = (1 - down) * upper + down * lower;
+}
+
+/* The sum of all members' values, for all of them. */
+float q8_team_sum(float mine, __local float *part)
+{
+    const int me = get_local_id(0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    part[me] = mine;
+    for (int half_team = Q8_CL_TEAM / 2; half_team > 0; half_team /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (me < half_team)
+            part[me] += part[me + half_team];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return part[0];
+}
+
+/* A group with one norm by a team. */
+__kernel __attribute__((reqd_work_group_size(Q8_CL_TEAM, 1, 1))) void
+q8_normalize(__global const float *x, __global float *y, __global const float *scale,
+             q8_cl_normalize g)
+{
+    __local float part[Q8_CL_TEAM];
+    const int me = get_local_id(0), group = get_group_id(0);
+    const int across = g.spatial / g.group_spatial, n = g.group_channels * g.group_spatial;
+    /* Groups lie picture by picture, then channel by channel, then position by position. */
+    const int first = group / across * (g.group_channels * g.spatial) + group % across;
+    float sum = 0;
+    for (int i = me; i < n; i += Q8_CL_TEAM) {
+        const float v = x[first + i / g.group_spatial * g.spatial + i % g.group_spatial];
+        sum += v * v;
+    }
+    sum = q8_team_sum(sum, part);
+    const float norm = g.eps_mode == 0   ? sqrt(sum + g.eps)
+                       : g.eps_mode == 1 ? fmax(sqrt(sum), g.eps)
+                                         : sqrt(fmax(sum, g.eps));
+    for (int i = me; i < n; i += Q8_CL_TEAM) {
+        const int at = first + i / g.group_spatial * g.spatial + i % g.group_spatial;
+        y[at] = x[at] / norm * scale[g.shared ? 0 : at / g.spatial % g.channels];
+    }
+}
+
+/* Each stretch of `n` elements by a team. */
+__kernel __attribute__((reqd_work_group_size(Q8_CL_TEAM, 1, 1))) void
+q8_mvn(__global const float *x, __global float *y, int n, int variance, float eps)
+{
+    __local float part[Q8_CL_TEAM];
+    const int me = get_local_id(0), first = get_group_id(0) * n;
+    float sum = 0, squares = 0;
+    for (int i = me; i < n; i += Q8_CL_TEAM)
+        sum += x[first + i];
+    const float mean = q8_team_sum(sum, part) / n;
+    for (int i = me; i < n; i += Q8_CL_TEAM)
+        squares += (x[first + i] - mean) * (x[first + i] - mean);
+    const float deviation = sqrt(q8_team_sum(squares, part) / n) + eps;
+    for (int i = me; i < n; i += Q8_CL_TEAM)
+        y[first + i] = variance ? (x[first + i] - mean) / deviation : x[first + i] - mean;
+}
+
+int q8_offset(const q8_cl_walk *w, int i)
+{
+    int offset = 0;
+    for (int k = 3; k >= 0; k--) {
+        offset += i % w->dim[k] * w->step[k];
+        i /= w->dim[k];
+    }
+    return offset;
+}
+
+float q8_reduce_two(int type, float a, float b)
+{
+    switch (type) {
+    case 4:
+        return b > a ? b : a;
+    case 5:
+        return b < a ? b : a;
+    case 6:
+        return a * b;
+    default:
+        return a + b;
+    }
+}
+
+/* An output by a team. */
+__kernel __attribute__((reqd_work_group_size(Q8_CL_TEAM, 1, 1))) void
+q8_reduce(__global const float *x, __global float *y, q8_cl_reduce r)
+{
+    __local float part[Q8_CL_TEAM];
+    const int me = get_local_id(0), output = get_group_id(0);
+    __global const float *from =
+        x + output / r.kept.count * r.count + q8_offset(&r.kept, output % r.kept.count);
+    float value = r.type == 4 ? -INFINITY : r.type == 5 ? INFINITY : r.type == 6;
+    for (int i = me; i < r.inner.count; i += Q8_CL_TEAM) {
+        const float v = from[q8_offset(&r.inner, i)];
+        value = q8_reduce_two(r.type, value, r.type == 1 ? fabs(v) : r.type == 2 ? v * v : v);
+    }
+    part[me] = value;
+    for (int half_team = Q8_CL_TEAM / 2; half_team > 0; half_team /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (me < half_team)
+            part[me] = q8_reduce_two(r.type, part[me], part[me + half_team]);
+    }
+    if (me == 0)
+        y[output] = part[0] * r.coeff;
+}
