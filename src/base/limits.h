@@ -37,8 +37,11 @@
 #define Q8_MAX_ELEMENTS ((size_t)1 << 30)
 
 enum {
-    /** Sizes, paddings and counts in attributes, so that sums stay in an int. */
+    /** Sizes and counts in attributes, so that sums stay in an int. */
     Q8_MAX_EXTENT = 1 << 24,
+    /** On one side: a few bytes of padding make an output of any size, with as much to compute. The
+     *  largest in use is FCN's 100. */
+    Q8_MAX_PADDING = 1024,
     /** Messages in messages of a prototxt, as in protobuf: parsing is recursive. */
     Q8_MAX_DEPTH = 100,
     /** Messages in a prototxt, layers among them; keeps its cost in memory bounded. */

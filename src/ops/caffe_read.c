@@ -1,8 +1,5 @@
 #include "ops/caffe_read.h"
 
-/* Far more than any real layer has, and far from where sums of ints overflow. */
-enum { LARGEST = 1 << 24 };
-
 q8_code q8_read_one_bottom(q8_caffe_import *im)
 {
     if (im->n_in != 1)
@@ -24,15 +21,30 @@ q8_code q8_read_channel_axis(q8_caffe_import *im, const void *message, const cha
     return code;
 }
 
-q8_code q8_read_uint(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
-                     int least, int *result)
+static q8_code read_number(q8_caffe_import *im, const void *message, const char *field,
+                           uint32_t value, int least, int most, const char *limit, int *result)
 {
     if (value < (uint32_t)least)
         return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; it must be at least %d", field,
                           (unsigned)value, least);
-    if (value > LARGEST)
-        return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; it must be at most %d", field,
-                          (unsigned)value, LARGEST);
+    if (value > (uint32_t)most)
+        return q8_im_fail(im, Q8_EMODEL, message, field,
+                          "%s is %u; the limit is %d (%s in src/base/limits.h)", field,
+                          (unsigned)value, most, limit);
     *result = (int)value;
     return Q8_OK;
+}
+
+q8_code q8_read_uint(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
+                     int least, int *result)
+{
+    return read_number(im, message, field, value, least, Q8_MAX_EXTENT, "Q8_MAX_EXTENT", result);
+}
+
+q8_code q8_read_window(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
+                       bool is_pad, int *result)
+{
+    if (is_pad)
+        return read_number(im, message, field, value, 0, Q8_MAX_PADDING, "Q8_MAX_PADDING", result);
+    return q8_read_uint(im, message, field, value, 1, result);
 }

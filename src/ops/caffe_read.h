@@ -15,4 +15,8 @@ q8_code q8_read_channel_axis(q8_caffe_import *im, const void *message, const cha
 q8_code q8_read_uint(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
                      int least, int *result);
 
+/** A number of a window: a padding, or a kernel, stride or dilation, which is at least 1. */
+q8_code q8_read_window(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
+                       bool is_pad, int *result);
+
 #endif

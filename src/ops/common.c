@@ -22,6 +22,18 @@ q8_code q8_node_rank(const q8_node *node, int index, const q8_shape *shape, int 
                    q8_shape_text(shape, text), node->op->type, rank);
 }
 
+q8_code q8_node_pad(const q8_node *node, const char *side, int pad, q8_err *err)
+{
+    if (pad < 0)
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "%s pad is %d; it must be at least 0", side, pad);
+    if (pad > Q8_MAX_PADDING)
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "%s pad is %d; the limit is %d (Q8_MAX_PADDING in src/base/limits.h)", side,
+                       pad, Q8_MAX_PADDING);
+    return Q8_OK;
+}
+
 void q8_axis_split(const q8_shape *shape, int axis, size_t *outer, size_t *inner)
 {
     *outer = *inner = 1;

@@ -10,6 +10,9 @@ q8_code q8_node_axis(const q8_node *node, const q8_shape *shape, int axis, int *
 /** An error unless input `index` of this shape has so many dimensions. */
 q8_code q8_node_rank(const q8_node *node, int index, const q8_shape *shape, int rank, q8_err *err);
 
+/** An error unless a padding is one, and small enough; `side` names it: "left". */
+q8_code q8_node_pad(const q8_node *node, const char *side, int pad, q8_err *err);
+
 /** Elements of one step of `axis` (the dims after it), and how many times the axis occurs. */
 void q8_axis_split(const q8_shape *shape, int axis, size_t *outer, size_t *inner);
 

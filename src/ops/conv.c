@@ -1,9 +1,8 @@
 /* Convolutions in plain C, and what they share with deconvolutions. */
 #include "ops/conv.h"
 
-#include <limits.h>
-
 #include "ops/activation.h"
+#include "ops/common.h"
 
 /* Keys that mean the same for all four kinds. */
 #define COMMON_FIELDS                                                                              \
@@ -94,33 +93,36 @@ static q8_code check_window(const q8_node *node, q8_err *err)
     const q8_conv_attr *a = node->attr;
     const struct {
         const char *what;
-        int value, least;
+        int value;
     } limit[] = {
-        {"num_output", a->num_output, 1},
-        {"kernel width", a->kernel_w, 1},
-        {"kernel height", a->kernel_h, 1},
-        {"dilation", a->dilation_w, 1},
-        {"dilation", a->dilation_h, 1},
-        {"stride", a->stride_w, 1},
-        {"stride", a->stride_h, 1},
-        {"group", a->group, 1},
-        {"left pad", a->pad_left, 0},
-        {"right pad", a->pad_right, 0},
-        {"top pad", a->pad_top, 0},
-        {"bottom pad", a->pad_bottom, 0},
-        {"output pad", a->output_pad_right, 0},
-        {"output pad", a->output_pad_bottom, 0},
+        {"num_output", a->num_output},  {"kernel width", a->kernel_w},
+        {"kernel height", a->kernel_h}, {"dilation", a->dilation_w},
+        {"dilation", a->dilation_h},    {"stride", a->stride_w},
+        {"stride", a->stride_h},        {"group", a->group},
     };
+    const struct {
+        const char *side;
+        int value;
+    } pad[] = {
+        {"left", a->pad_left},
+        {"right", a->pad_right},
+        {"top", a->pad_top},
+        {"bottom", a->pad_bottom},
+        {"right output", a->output_pad_right},
+        {"bottom output", a->output_pad_bottom},
+    };
+    q8_code code = Q8_OK;
     if (a->pad_left == -233 || a->pad_left == -234)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "SAME padding (pad %d) is not supported; write the pads as numbers",
                        a->pad_left);
     for (size_t i = 0; i < sizeof(limit) / sizeof(limit[0]); i++)
-        if (limit[i].value < limit[i].least)
+        if (limit[i].value < 1)
             return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                           "%s is %d; it must be at least %d", limit[i].what, limit[i].value,
-                           limit[i].least);
-    return Q8_OK;
+                           "%s is %d; it must be at least 1", limit[i].what, limit[i].value);
+    for (size_t i = 0; i < sizeof(pad) / sizeof(pad[0]) && !code; i++)
+        code = q8_node_pad(node, pad[i].side, pad[i].value, err);
+    return code;
 }
 
 q8_code q8_conv_check(const q8_node *node, const q8_shape *in, q8_err *err)
@@ -157,16 +159,12 @@ q8_code q8_conv_check(const q8_node *node, const q8_shape *in, q8_err *err)
     return Q8_OK;
 }
 
-/* One output dimension, or 0 when the kernel does not fit (that is an error of its own) or the
- * padded size is more than ncnn's int. */
+/* One output dimension, or 0 when the kernel does not fit (that is an error of its own). */
 static int out_dim(long long in, int pad_before, int pad_after, int kernel, int dilation,
                    int stride)
 {
-    const long long padded = in + pad_before + pad_after;
-    const long long room = padded - q8_conv_extent(kernel, dilation);
-    if (padded > INT_MAX || room < 0)
-        return 0;
-    return (int)(room / stride) + 1;
+    const long long room = in + pad_before + pad_after - q8_conv_extent(kernel, dilation);
+    return room < 0 ? 0 : (int)(room / stride) + 1;
 }
 
 q8_code q8_conv_infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)

@@ -13,7 +13,7 @@ struct pair {
     const uint32_t *values;
     bool has_h, has_w;
     uint32_t h, w;
-    int least;     /* smallest value that makes sense */
+    bool is_pad;
     int otherwise; /* default, -1: must be given */
 };
 
@@ -24,13 +24,13 @@ static q8_code read_pair(q8_caffe_import *im, const struct pair *p, int *h, int 
     if (split && p->n > 0)
         return q8_im_fail(im, Q8_EMODEL, message, p->has_h ? p->name_h : p->name_w,
                           "both %s and %s or %s are given", p->name, p->name_h, p->name_w);
-    if (split && p->least > 0 && !(p->has_h && p->has_w))
+    if (split && !p->is_pad && !(p->has_h && p->has_w))
         return q8_im_fail(im, Q8_EMODEL, message, p->has_h ? p->name_h : p->name_w,
                           "%s missing beside %s", p->has_h ? p->name_w : p->name_h,
                           p->has_h ? p->name_h : p->name_w);
     if (split) { /* an absent pad_h or pad_w is 0 */
-        q8_code code = q8_read_uint(im, message, p->name_h, p->h, p->least, h);
-        return code ? code : q8_read_uint(im, message, p->name_w, p->w, p->least, w);
+        q8_code code = q8_read_window(im, message, p->name_h, p->h, p->is_pad, h);
+        return code ? code : q8_read_window(im, message, p->name_w, p->w, p->is_pad, w);
     }
     if (p->n == 0 && p->otherwise < 0)
         return q8_im_fail(im, Q8_EMODEL, message, p->name, "%s missing", p->name);
@@ -42,8 +42,8 @@ static q8_code read_pair(q8_caffe_import *im, const struct pair *p, int *h, int 
         return q8_im_fail(im, Q8_EUNSUPPORTED, message, p->name,
                           "%zu values of %s: only two-dimensional convolutions are supported", p->n,
                           p->name);
-    q8_code code = q8_read_uint(im, message, p->name, p->values[0], p->least, h);
-    return code ? code : q8_read_uint(im, message, p->name, p->values[p->n - 1], p->least, w);
+    q8_code code = q8_read_window(im, message, p->name, p->values[0], p->is_pad, h);
+    return code ? code : q8_read_window(im, message, p->name, p->values[p->n - 1], p->is_pad, w);
 }
 
 static q8_code read_window(q8_caffe_import *im, const Caffe__ConvolutionParameter *p,
@@ -58,15 +58,15 @@ static q8_code read_window(q8_caffe_import *im, const Caffe__ConvolutionParamete
                                 p->has_kernel_w,
                                 p->kernel_h,
                                 p->kernel_w,
-                                1,
+                                false,
                                 -1};
     const struct pair stride = {
         "stride",        "stride_h",  "stride_w",  p->n_stride, p->stride, p->has_stride_h,
-        p->has_stride_w, p->stride_h, p->stride_w, 1,           1};
+        p->has_stride_w, p->stride_h, p->stride_w, false,       1};
     const struct pair dilation = {
-        "dilation", NULL, NULL, p->n_dilation, p->dilation, false, false, 0, 0, 1, 1};
+        "dilation", NULL, NULL, p->n_dilation, p->dilation, false, false, 0, 0, false, 1};
     const struct pair pad = {"pad",        "pad_h",  "pad_w",  p->n_pad, p->pad, p->has_pad_h,
-                             p->has_pad_w, p->pad_h, p->pad_w, 0,        0};
+                             p->has_pad_w, p->pad_h, p->pad_w, true,     0};
     q8_code code = read_pair(im, &kernel, &a->kernel_h, &a->kernel_w);
     if (!code)
         code = read_pair(im, &stride, &a->stride_h, &a->stride_w);

@@ -41,6 +41,7 @@ const q8_op q8_op_convolution = {
     .limits =
         "Two-dimensional: an input of channels x height x width and `axis: 1`. With more than "
         "one group it becomes a ConvolutionDepthWise. Refused: three or more kernel sizes, "
-        "groups that do not divide the channels, a kernel that does not fit the padded input. "
+        "groups that do not divide the channels, a kernel that does not fit the padded input, "
+        "padding of more than 1024. "
         "`force_nd_im2col` is ignored.",
 };

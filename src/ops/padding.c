@@ -15,6 +15,7 @@ static const q8_field fields[] = {
 static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_err *err)
 {
     const q8_padding_attr *a = node->attr;
+    static const char *const side[] = {"top", "bottom", "left", "right"};
     const int pad[] = {a->top, a->bottom, a->left, a->right};
     q8_code code = q8_node_rank(node, 0, in, 3, err);
     if (code)
@@ -22,9 +23,10 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     if (a->type || a->per_channel || a->front || a->behind)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "only padding of height and width by one value is supported");
-    for (int i = 0; i < 4; i++)
-        if (pad[i] < 0 || pad[i] > Q8_MAX_EXTENT)
-            return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "padding of %d", pad[i]);
+    for (int i = 0; i < 4 && !code; i++)
+        code = q8_node_pad(node, side[i], pad[i], err);
+    if (code)
+        return code;
     if (in->dim[1] > Q8_MAX_EXTENT || in->dim[2] > Q8_MAX_EXTENT)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "the input is too large");
     out[0] = (q8_shape){

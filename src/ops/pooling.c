@@ -51,22 +51,23 @@ void q8_pooling_axes(const q8_pooling_attr *a, const q8_shape *in, q8_pool_axis 
     resolve(w, a->mode);
 }
 
-static bool in_extent(int value, int min)
+static bool in_extent(int value)
 {
-    return value >= min && value <= Q8_MAX_EXTENT;
+    return value >= 1 && value <= Q8_MAX_EXTENT;
 }
 
 /* Every window must fit into the padded input and hold at least one real element. */
 static q8_code check_axis(const q8_node *node, const char *name, q8_pool_axis x, int mode,
                           q8_err *err)
 {
-    if (!in_extent(x.kernel, 1) || !in_extent(x.stride, 1))
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s: kernel %d with stride %d", name,
-                       x.kernel, x.stride);
-    if (!in_extent(x.before, 0) || !in_extent(x.after, 0) || x.before >= x.kernel)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                       "%s: padding of %d and %d with kernel %d", name, x.before, x.after,
-                       x.kernel);
+    if (!in_extent(x.kernel) || !in_extent(x.stride))
+        return q8_fail(
+            err, Q8_EMODEL, &node->loc, node->name,
+            "%s: kernel %d with stride %d: both are 1 to %d (Q8_MAX_EXTENT in src/base/limits.h)",
+            name, x.kernel, x.stride, Q8_MAX_EXTENT);
+    if (x.before >= x.kernel)
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s: padding of %d with kernel %d",
+                       name, x.before, x.kernel);
     if (x.in > Q8_MAX_EXTENT || x.kernel > x.before + x.in + x.after)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
                        "%s: kernel %d does not fit an input of %d", name, x.kernel, x.in);
@@ -95,7 +96,11 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
                            "padding mode %d is not supported", a->mode);
         const q8_pool_axis h = {in->dim[1], a->kernel_h, a->stride_h, a->pad_top, a->pad_bottom, 0};
         const q8_pool_axis w = {in->dim[2], a->kernel_w, a->stride_w, a->pad_left, a->pad_right, 0};
-        if ((code = check_axis(node, "height", h, a->mode, err)) ||
+        if ((code = q8_node_pad(node, "left", a->pad_left, err)) ||
+            (code = q8_node_pad(node, "right", a->pad_right, err)) ||
+            (code = q8_node_pad(node, "top", a->pad_top, err)) ||
+            (code = q8_node_pad(node, "bottom", a->pad_bottom, err)) ||
+            (code = check_axis(node, "height", h, a->mode, err)) ||
             (code = check_axis(node, "width", w, a->mode, err)))
             return code;
     }
@@ -167,7 +172,7 @@ struct pair {
     const char *name, *name_h, *name_w;
     bool has, has_h, has_w;
     uint32_t both, h, w;
-    int least;
+    bool is_pad;
 };
 
 static q8_code read_pair(q8_caffe_import *im, const void *message, const struct pair *p, int *h,
@@ -178,12 +183,12 @@ static q8_code read_pair(q8_caffe_import *im, const void *message, const struct 
                           p->has_h ? p->name_h : p->name_w, p->has_h ? p->name_w : p->name_h);
     if (p->has && p->has_h)
         return q8_im_fail(im, Q8_EMODEL, message, p->name, "both %s and %s", p->name, p->name_h);
-    q8_code code = q8_read_uint(im, message, p->has_h ? p->name_h : p->name,
-                                p->has_h ? p->h : p->both, p->least, h);
+    q8_code code = q8_read_window(im, message, p->has_h ? p->name_h : p->name,
+                                  p->has_h ? p->h : p->both, p->is_pad, h);
     if (code)
         return code;
-    return q8_read_uint(im, message, p->has_h ? p->name_w : p->name, p->has_h ? p->w : p->both,
-                        p->least, w);
+    return q8_read_window(im, message, p->has_h ? p->name_w : p->name, p->has_h ? p->w : p->both,
+                          p->is_pad, w);
 }
 
 /* What the file says about one axis, with the names under which it says it. */
@@ -206,8 +211,7 @@ static q8_code read_axes(q8_caffe_import *im, const Caffe__PoolingParameter *p,
                                 .has_w = p->has_kernel_w,
                                 .both = p->kernel_size,
                                 .h = p->kernel_h,
-                                .w = p->kernel_w,
-                                .least = 1};
+                                .w = p->kernel_w};
     const struct pair stride = {.name = "stride",
                                 .name_h = "stride_h",
                                 .name_w = "stride_w",
@@ -216,8 +220,7 @@ static q8_code read_axes(q8_caffe_import *im, const Caffe__PoolingParameter *p,
                                 .has_w = p->has_stride_w,
                                 .both = p->stride,
                                 .h = p->stride_h,
-                                .w = p->stride_w,
-                                .least = 1};
+                                .w = p->stride_w};
     const struct pair pad = {.name = "pad",
                              .name_h = "pad_h",
                              .name_w = "pad_w",
@@ -227,7 +230,7 @@ static q8_code read_axes(q8_caffe_import *im, const Caffe__PoolingParameter *p,
                              .both = p->pad,
                              .h = p->pad_h,
                              .w = p->pad_w,
-                             .least = 0};
+                             .is_pad = true};
     if (!kernel.has && !kernel.has_h && !kernel.has_w)
         return q8_im_fail(im, Q8_EMODEL, message, "kernel_size", "kernel_size missing");
     q8_code code;
@@ -425,5 +428,5 @@ const q8_op q8_op_pooling = {
         "that would start in the padding; padding is written out, and where Caffe counts it "
         "differently from ncnn a Padding goes before. `SPP` becomes several poolings, "
         "flattened and joined. Refused: STOCHASTIC, a second output, `global_pooling` with a "
-        "kernel, padding or stride, padding as large as the kernel.",
+        "kernel, padding or stride, padding as large as the kernel or of more than 1024.",
 };
