@@ -7,11 +7,9 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
-from common import ROOT, SLOW, TOOL
+from common import ROOT, SLOW, TOOL, InFolder
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
@@ -19,17 +17,12 @@ FEW = 2 if SLOW else 6
 threads_do_not_matter = unittest.skipIf(SLOW, "its threads do nothing that other tests' threads do not")
 
 
-class CommandLine(unittest.TestCase):
+class CommandLine(InFolder):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
+        super().setUp()
         self.out = self.tmp / "out"
         self.out.mkdir()
-        self.images = self.tmp / "images"
-        self.images.mkdir()
-        for picture in sorted(CALIB.iterdir())[:FEW]:
-            shutil.copy(picture, self.images)
+        self.images = self.copy_pictures(sorted(CALIB.iterdir())[:FEW])
 
     def command(self, *flags, out=None, **replace):
         named = {"proto": PROTO, "model": MODEL, "images": self.images, "norm": "0.017",

@@ -8,12 +8,10 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
-from common import BUILD, ROOT, TOOL
+from common import BUILD, ROOT, TOOL, InFolder
 
 EXAMPLES = ROOT / "examples"
 CALIB = EXAMPLES / "calib"
@@ -33,12 +31,7 @@ def without_seconds(value):
 
 
 @unittest.skipUnless(shutil.which("mpirun"), "no mpirun")
-class Mpi(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
+class Mpi(InFolder):
     def words(self, out, *flags, images=CALIB, proto=EXAMPLES / "shapes.prototxt"):
         out.mkdir(exist_ok=True)
         return [str(w) for w in (TOOL, f"--proto={proto}", f"--model={EXAMPLES / 'shapes.caffemodel'}",
