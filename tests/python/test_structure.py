@@ -42,6 +42,11 @@ class Structure(unittest.TestCase):
         done = subprocess.run(["clang-format", "--dry-run", "-Werror", *files], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr[:3000])
 
+    def test_tests_are_run(self):
+        listed = (ROOT / "tests" / "CMakeLists.txt").read_text()
+        for file in sorted((ROOT / "tests" / "python").glob("test_*.py")):
+            self.assertIn(f"q8_python_test({file.stem} ", listed)
+
     def test_library_names(self):
         """Every global symbol of the library carries its prefix."""
         names = subprocess.run(["nm", "-g", "--defined-only", BUILD / "libq8.a"], capture_output=True,
