@@ -249,8 +249,9 @@ class Statistics(InFolder):
                 shutil.copy(picture, self.images / f"{i}-{picture.name}")
         (self.images / "0-a-broken.jpg").write_text("not a picture")
         n = len(list(self.images.iterdir()))
-        flags = ["--images", self.images, *self.outputs("c"), "--stats-out=c.stats", "--checkpoint=0", "--threads=2"]
-        whole = self.run_tool("--images", self.images, *self.outputs("whole"), "--stats-out=whole.stats")
+        some = ["--images", self.images, "--batch=1"]  # there is a checkpoint after each batch
+        flags = [*some, *self.outputs("c"), "--stats-out=c.stats", "--checkpoint=0", "--threads=2"]
+        whole = self.run_tool(*some, *self.outputs("whole"), "--stats-out=whole.stats")
         stopped = 0
         for how, moments in ((signal.SIGKILL, (1, 5, 20)), (signal.SIGINT, (3,)), (signal.SIGTERM, (2, 9))):
             for file in self.tmp.glob("c.*"):
