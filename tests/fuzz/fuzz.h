@@ -33,7 +33,4 @@ const char *fuzz_file(const uint8_t *data, size_t size);
  * same. */
 q8_code fuzz_write_and_read(const q8_graph *graph, q8_err *err);
 
-/** Reads an ncnn model; what was read is written and must read back the same. */
-void fuzz_ncnn(const void *param, size_t param_size, const void *bin, size_t bin_size);
-
 #endif

@@ -1,10 +1,8 @@
 """What the Python tests share: running our programs, running the real ncnn, measuring differences."""
 
 import os
-import shutil
 import subprocess
 import tempfile
-import unittest
 from pathlib import Path
 
 import ncnn
@@ -38,22 +36,6 @@ def convert(proto, model, out, *flags, check=True):
 
 def make_weights(proto, model):
     run(BUILD / "tests" / "make_weights", proto, model)
-
-
-class InFolder(unittest.TestCase):
-    """A test with a folder of its own, `self.tmp`."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
-    def copy_pictures(self, pictures):
-        images = self.tmp / "images"
-        images.mkdir()
-        for picture in pictures:
-            shutil.copy(picture, images)
-        return images
 
 
 class Tensor:

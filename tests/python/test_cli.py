@@ -7,9 +7,11 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
-from common import ROOT, SLOW, TOOL, InFolder
+from common import ROOT, SLOW, TOOL
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
@@ -17,12 +19,17 @@ FEW = 2 if SLOW else 6
 threads_do_not_matter = unittest.skipIf(SLOW, "its threads do nothing that other tests' threads do not")
 
 
-class CommandLine(InFolder):
+class CommandLine(unittest.TestCase):
     def setUp(self):
-        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
         self.out = self.tmp / "out"
         self.out.mkdir()
-        self.images = self.copy_pictures(sorted(CALIB.iterdir())[:FEW])
+        self.images = self.tmp / "images"
+        self.images.mkdir()
+        for picture in sorted(CALIB.iterdir())[:FEW]:
+            shutil.copy(picture, self.images)
 
     def command(self, *flags, out=None, **replace):
         named = {"proto": PROTO, "model": MODEL, "images": self.images, "norm": "0.017",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, InFolder, NcnnNet, convert, forward, make_weights, run, sqnr_db
+from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, NcnnNet, convert, forward, make_weights, run, sqnr_db
 from test_int8 import REAL, Setup, run_all
 from test_simulator import simulate
 
@@ -29,7 +29,12 @@ def read_table(path):
     return {line[0]: np.array(line[1:], float) for line in lines}
 
 
-class Gpu(InFolder):
+class Gpu(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+
     def command(self, *flags, env=None):
         """The sample, on six pictures."""
         words = [TOOL, f"--proto={SAMPLE}.prototxt", f"--model={SAMPLE}.caffemodel", f"--images={EXAMPLES / 'calib'}",

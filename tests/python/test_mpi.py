@@ -8,10 +8,12 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import unittest
+from pathlib import Path
 
-from common import BUILD, ROOT, TOOL, InFolder
+from common import BUILD, ROOT, TOOL
 
 EXAMPLES = ROOT / "examples"
 CALIB = EXAMPLES / "calib"
@@ -31,7 +33,12 @@ def without_seconds(value):
 
 
 @unittest.skipUnless(shutil.which("mpirun"), "no mpirun")
-class Mpi(InFolder):
+class Mpi(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+
     def words(self, out, *flags, images=CALIB, proto=EXAMPLES / "shapes.prototxt"):
         out.mkdir(exist_ok=True)
         return [str(w) for w in (TOOL, f"--proto={proto}", f"--model={EXAMPLES / 'shapes.caffemodel'}",

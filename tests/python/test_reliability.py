@@ -8,14 +8,16 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 import zlib
+from pathlib import Path
 
 import numpy as np
 
-from common import ROOT, TOOL, InFolder, NcnnNet, make_weights
+from common import ROOT, TOOL, NcnnNet, make_weights
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
@@ -24,10 +26,15 @@ PICTURES = sorted((EXAMPLES / "calib").iterdir())[:8]
 INTERRUPTS = int(os.environ.get("Q8_INTERRUPTS", 30))
 
 
-class Case(InFolder):
+class Case(unittest.TestCase):
     def setUp(self):
-        super().setUp()
-        self.images = self.copy_pictures(PICTURES)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+        self.images = self.tmp / "images"
+        self.images.mkdir()
+        for picture in PICTURES:
+            shutil.copy(picture, self.images)
         self.out = self.tmp / "out"
         self.out.mkdir()
 

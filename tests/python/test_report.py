@@ -6,12 +6,14 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
 import unittest
 from html.parser import HTMLParser
+from pathlib import Path
 
 from PIL import Image
 
-from common import ROOT, InFolder, convert
+from common import ROOT, convert
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
@@ -62,7 +64,12 @@ class Page(HTMLParser):
         return ("section", "network") in self.open
 
 
-class Report(InFolder):
+class Report(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+
     def report(self, *flags, proto=PROTO, name="out"):
         html = self.tmp / f"{name}.html"
         param, _, _ = convert(proto, MODEL, self.tmp / name, *PREPROCESS, "--images", EXAMPLES / "calib",

@@ -7,10 +7,12 @@ import pty
 import re
 import struct
 import subprocess
+import tempfile
 import termios
 import unittest
+from pathlib import Path
 
-from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, InFolder, convert, make_weights, run
+from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, convert, make_weights, run
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
@@ -46,7 +48,12 @@ def shape_of(layer):
     return [(t["name"], tuple(t["shape"])) for t in layer["outputs"]]
 
 
-class Show(InFolder):
+class Show(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+
     def write(self, name, text):
         path = self.tmp / name
         path.write_text(text)

@@ -6,10 +6,12 @@ import shutil
 import signal
 import struct
 import subprocess
+import tempfile
 import time
 import unittest
+from pathlib import Path
 
-from common import ROOT, SLOW, TOOL, InFolder
+from common import ROOT, SLOW, TOOL
 
 EXAMPLES = ROOT / "examples"
 PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
@@ -18,10 +20,15 @@ FEW = 4 if SLOW else 24
 threads_do_not_matter = unittest.skipIf(SLOW, "its threads do nothing that other tests' threads do not")
 
 
-class Statistics(InFolder):
+class Statistics(unittest.TestCase):
     def setUp(self):
-        super().setUp()
-        self.images = self.copy_pictures(PICTURES[:FEW])
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+        self.images = self.tmp / "images"
+        self.images.mkdir()
+        for picture in PICTURES[:FEW]:
+            shutil.copy(picture, self.images)
 
     def command(self, *flags, mean=("--mean", 104, 117, 123), proto=PROTO, model=MODEL):
         return [str(w) for w in (TOOL, f"--proto={proto}", f"--model={model}", *mean, "--norm=0.017", *flags)]

@@ -1,17 +1,21 @@
 """--table and --output-table: a table that was written gives the same model again, without pictures."""
 
+import tempfile
 import unittest
+from pathlib import Path
 
-from common import ROOT, InFolder, NcnnNet, convert
+from common import ROOT, NcnnNet, convert
 
 EXAMPLES = ROOT / "examples"
 MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
 PICTURES = [f"--images={EXAMPLES / 'calib'}", "--limit=20", "--mean", 104, 117, 123, "--norm=0.017", "--verify=0"]
 
 
-class Table(InFolder):
+class Table(unittest.TestCase):
     def setUp(self):
-        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
         self.table = self.tmp / "scales.table"
 
     def convert(self, name, *flags, check=True):
