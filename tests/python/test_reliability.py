@@ -3,50 +3,32 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 import zlib
-from pathlib import Path
 
-import numpy as np
+from common import EXAMPLES, MODEL, PROTO, ROOT, TOOL, NcnnNet, ToolCase, make_weights
 
-from common import ROOT, TOOL, NcnnNet, make_weights
-
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
 PICTURES = sorted((EXAMPLES / "calib").iterdir())[:8]
 # 200 of them take a minute or two: Q8_INTERRUPTS=200.
 INTERRUPTS = int(os.environ.get("Q8_INTERRUPTS", 30))
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-        self.images = self.tmp / "images"
-        self.images.mkdir()
-        for picture in PICTURES:
-            shutil.copy(picture, self.images)
-        self.out = self.tmp / "out"
-        self.out.mkdir()
-
+class Case(ToolCase):
     def command(self, *flags, **replace):
         named = {"proto": PROTO, "model": MODEL, "images": self.images, "output_param": self.out / "net.param",
                  "output_bin": self.out / "net.bin", "norm": "0.017", "mean": "110", "verify": 0}
         named.update(replace)
         return [str(w) for w in (TOOL, *(f"--{k}={v}" for k, v in named.items() if v is not None), *flags)]
 
-    def run_tool(self, *flags, code=0, cwd=None, preexec=None, **replace):
+    def run_tool(self, *flags, code=0, cwd=None, preexec=None, env=None, **replace):
         done = subprocess.run(self.command(*flags, **replace), capture_output=True, text=True, errors="replace",
-                              timeout=300, cwd=cwd, preexec_fn=preexec)
+                              timeout=300, cwd=cwd, preexec_fn=preexec, env=env)
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
@@ -193,6 +175,21 @@ class Limits(Case):
             self.assertEqual(scales(batch).keys(), scales(1).keys())
             for name, scale in scales(batch).items():
                 self.assertAlmostEqual(scale / scales(1)[name], 1, delta=1e-3, msg=f"{batch}: {name}")
+
+
+class Memory(Case):
+    def test_what_it_held_before_does_not_count(self):
+        """Nothing is read that was not written: glibc fills what it gives out and takes back (MALLOC_PERTURB_)."""
+        for picture in (ROOT / "tests" / "data" / "pictures").iterdir():
+            shutil.copy(picture, self.images)
+        first = None
+        for fill in None, 1, 85, 128, 255:  # zeros, negative and positive floats near the largest, NaN
+            env = {k: v for k, v in os.environ.items() if k != "MALLOC_PERTURB_"}
+            env |= {} if fill is None else {"MALLOC_PERTURB_": str(fill)}
+            self.run_tool("--threads=2", f"--stats-out={self.out}/net.stats", verify=2, env=env)
+            made = self.files()
+            first = first or made
+            self.assertEqual([n for n in made if made[n] != first[n]], [], f"filled with {fill}")
 
 
 class Stopping(Case):
