@@ -30,7 +30,8 @@ static q8_code get(void *user, const q8_caffe_layer *layer, int index, const int
     for (int i = 0; i < n_dim; i++) {
         if (dim[i] < 1 || (size_t)dim[i] > Q8_MAX_ELEMENTS / count)
             return q8_fail(err, Q8_EMODEL, &layer->loc, layer->name,
-                           "blob %d would be empty or too large", index);
+                           "blob %d would be empty or too large; " Q8_LIMIT, index,
+                           Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
         count *= (size_t)dim[i];
     }
     if (is_vector(dim, n_dim, count))

@@ -11,6 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/** The end of a message, and its two arguments. */
+#define Q8_LIMIT          "the limit is %lld (%s in src/base/limits.h)"
+#define Q8_LIMIT_OF(name) (long long)(name), #name
+
 /* --- bytes of files --------------------------------------------------------------------------- */
 
 /** Far above any real one; with the parser's limits it bounds the memory that a file can cost. */

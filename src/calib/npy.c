@@ -271,7 +271,11 @@ static q8_code find_text(q8_npy *npy, size_t *at, size_t *size, q8_err *err)
     const int bytes = version == 1 ? 2 : 4;
     *at = MAGIC + 2 + (size_t)bytes;
     *size = (size_t)bits_at(start + MAGIC + 2, (size_t)bytes, false);
-    return *size <= Q8_MAX_NPY_HEADER ? Q8_OK : fail_damaged(npy, err);
+    if (*size <= Q8_MAX_NPY_HEADER)
+        return Q8_OK;
+    return fail(npy, Q8_EFORMAT,
+                "an .npy file with a longer header than Q8_MAX_NPY_HEADER in src/base/limits.h",
+                err);
 }
 
 static q8_code read_header(q8_npy *npy, q8_err *err)

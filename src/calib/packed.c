@@ -306,8 +306,8 @@ static bool do_sums_fit(const q8_stats *a, const q8_stats *b)
 q8_code q8_calibration_merge(q8_calibration *into, const q8_calibration *from, q8_err *err)
 {
     bool same = into->n_tensors == from->n_tensors;
-    bool fits = into->used + from->used <= Q8_MAX_SAMPLES &&
-                into->skipped + from->skipped <= Q8_MAX_SAMPLES;
+    const size_t used = into->used + from->used, skipped = into->skipped + from->skipped;
+    bool fits = true;
     for (int t = 0; same && t < into->n_tensors; t++) {
         const q8_stats *a = into->stats[t], *b = from->stats[t];
         same = a && b ? a->channels == b->channels : a == b;
@@ -315,13 +315,17 @@ q8_code q8_calibration_merge(q8_calibration *into, const q8_calibration *from, q
     }
     if (!same)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "statistics of other tensors");
+    if (used > Q8_MAX_SAMPLES || skipped > Q8_MAX_SAMPLES)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                       "statistics of %zu samples used and %zu skipped; " Q8_LIMIT, used, skipped,
+                       Q8_LIMIT_OF(Q8_MAX_SAMPLES));
     if (!fits)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "statistics of more samples than can be counted together");
     for (int t = 0; t < into->n_tensors; t++)
         if (into->stats[t])
             q8_stats_merge(into->stats[t], from->stats[t]);
-    into->used += from->used;
-    into->skipped += from->skipped;
+    into->used = used;
+    into->skipped = skipped;
     return Q8_OK;
 }

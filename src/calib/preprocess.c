@@ -26,9 +26,12 @@ static q8_code check(const q8_prep *prep, const q8_preprocess *pre, q8_err *err)
     if (channels != 1 && channels != 3)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "the input has %d channels, pictures give 1 (gray) or 3", channels);
-    if (height <= 0 || width <= 0 || (size_t)width > Q8_MAX_PIXELS / (size_t)height)
+    if (height <= 0 || width <= 0)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "a picture cannot become an input of %d x %d",
                        width, height);
+    if ((size_t)width > Q8_MAX_PIXELS / (size_t)height)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "an input of %d x %d pixels; " Q8_LIMIT, width,
+                       height, Q8_LIMIT_OF(Q8_MAX_PIXELS));
     if (pre->pixel == Q8_PIXEL_GRAY && channels == 3)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "gray pixels but the input has 3 channels");
     if ((pre->pixel == Q8_PIXEL_BGR || pre->pixel == Q8_PIXEL_RGB) && channels == 1)

@@ -15,7 +15,8 @@ q8_code q8_ncnn_read(q8_graph **graph, const char *param_name, const char *param
         return q8_fail_nomem(err);
     if (param_size > Q8_MAX_PARAM_FILE) {
         const q8_loc loc = {.file = file};
-        return q8_fail(err, Q8_EFORMAT, &loc, NULL, "too large for a param file");
+        return q8_fail(err, Q8_EFORMAT, &loc, NULL, "a param file of %zu bytes; " Q8_LIMIT,
+                       param_size, Q8_LIMIT_OF(Q8_MAX_PARAM_FILE));
     }
     q8_code code = q8_ncnn_read_param(made, file, param, param_size, err);
     if (!code && bin_name)

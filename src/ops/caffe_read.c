@@ -22,14 +22,14 @@ q8_code q8_read_channel_axis(q8_caffe_import *im, const void *message, const cha
 }
 
 static q8_code read_number(q8_caffe_import *im, const void *message, const char *field,
-                           uint32_t value, int least, int most, const char *limit, int *result)
+                           uint32_t value, int least, long long most, const char *limit,
+                           int *result)
 {
     if (value < (uint32_t)least)
         return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; it must be at least %d", field,
                           (unsigned)value, least);
-    if (value > (uint32_t)most)
-        return q8_im_fail(im, Q8_EMODEL, message, field,
-                          "%s is %u; the limit is %d (%s in src/base/limits.h)", field,
+    if (value > most)
+        return q8_im_fail(im, Q8_EMODEL, message, field, "%s is %u; " Q8_LIMIT, field,
                           (unsigned)value, most, limit);
     *result = (int)value;
     return Q8_OK;
@@ -38,13 +38,13 @@ static q8_code read_number(q8_caffe_import *im, const void *message, const char 
 q8_code q8_read_uint(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
                      int least, int *result)
 {
-    return read_number(im, message, field, value, least, Q8_MAX_EXTENT, "Q8_MAX_EXTENT", result);
+    return read_number(im, message, field, value, least, Q8_LIMIT_OF(Q8_MAX_EXTENT), result);
 }
 
 q8_code q8_read_window(q8_caffe_import *im, const void *message, const char *field, uint32_t value,
                        bool is_pad, int *result)
 {
     if (is_pad)
-        return read_number(im, message, field, value, 0, Q8_MAX_PADDING, "Q8_MAX_PADDING", result);
+        return read_number(im, message, field, value, 0, Q8_LIMIT_OF(Q8_MAX_PADDING), result);
     return q8_read_uint(im, message, field, value, 1, result);
 }

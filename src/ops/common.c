@@ -28,9 +28,8 @@ q8_code q8_node_pad(const q8_node *node, const char *side, int pad, q8_err *err)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
                        "%s pad is %d; it must be at least 0", side, pad);
     if (pad > Q8_MAX_PADDING)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                       "%s pad is %d; the limit is %d (Q8_MAX_PADDING in src/base/limits.h)", side,
-                       pad, Q8_MAX_PADDING);
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s pad is %d; " Q8_LIMIT, side, pad,
+                       Q8_LIMIT_OF(Q8_MAX_PADDING));
     return Q8_OK;
 }
 

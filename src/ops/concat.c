@@ -30,7 +30,9 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
         total += in[i].dim[axis];
     }
     if (total > (long long)Q8_MAX_ELEMENTS)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "the output is too large");
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "%lld elements along dimension %d; " Q8_LIMIT, total, axis,
+                       Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     out[0] = in[0];
     out[0].dim[axis] = (int)total;
     return Q8_OK;

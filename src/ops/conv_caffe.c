@@ -131,7 +131,9 @@ static q8_code read_param(q8_caffe_import *im, bool depthwise, q8_conv_attr *a)
     a->bias_term = p->bias_term ? 1 : 0;
     const long long count = q8_conv_weight_count(a, in->dim[0]);
     if (count < 0)
-        return q8_im_fail(im, Q8_EMODEL, written, "num_output", "too many weights");
+        return q8_im_fail(im, Q8_EMODEL, written, "num_output",
+                          "too many weights for %d outputs; " Q8_LIMIT, a->num_output,
+                          Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     a->weight_data_size = (int)count;
     return Q8_OK;
 }

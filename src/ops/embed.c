@@ -109,8 +109,8 @@ static q8_code from_caffe(q8_caffe_import *im)
     if (code)
         return code;
     if ((size_t)rows > Q8_MAX_ELEMENTS / (size_t)outputs)
-        return q8_im_fail(im, Q8_EMODEL, p, "input_dim", "%d x %d weights are too many", rows,
-                          outputs);
+        return q8_im_fail(im, Q8_EMODEL, p, "input_dim", "%d x %d weights; " Q8_LIMIT, rows,
+                          outputs, Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     q8_node *node = add_nodes(im, input, outputs);
     if (!node)
         return q8_im_failed(im);

@@ -119,8 +119,8 @@ static q8_code from_caffe(q8_caffe_import *im)
     for (int i = axis; i < im->in_shape[0].rank; i++)
         inputs *= (size_t)im->in_shape[0].dim[i];
     if (inputs > Q8_MAX_ELEMENTS / (size_t)a.num_output)
-        return q8_im_fail(im, Q8_EMODEL, written, "num_output", "too many weights: %d x %zu",
-                          a.num_output, inputs);
+        return q8_im_fail(im, Q8_EMODEL, written, "num_output", "%d x %zu weights; " Q8_LIMIT,
+                          a.num_output, inputs, Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     a.weight_data_size = (int)(inputs * (size_t)a.num_output);
     q8_node *node = add_nodes(im, axis, a.num_output);
     if (!node)

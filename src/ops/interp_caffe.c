@@ -79,7 +79,8 @@ static q8_code read_extent(q8_caffe_import *im, const void *p, const char *field
                            int *result)
 {
     if (value < 1 || value > Q8_MAX_EXTENT)
-        return q8_im_fail(im, Q8_EMODEL, p, field, "%s %d", field, value);
+        return q8_im_fail(im, Q8_EMODEL, p, field, "%s is %d, not at least 1; " Q8_LIMIT, field,
+                          value, Q8_LIMIT_OF(Q8_MAX_EXTENT));
     *result = value;
     return Q8_OK;
 }
@@ -94,7 +95,9 @@ static q8_code scaled_size(q8_caffe_import *im, const Caffe__InterpParameter *p,
                           "%s must be at least 1", shrink < 1 ? "shrink_factor" : "zoom_factor");
     const long long size = (in - 1) / shrink * (long long)zoom + 1;
     if (size > Q8_MAX_EXTENT)
-        return q8_im_fail(im, Q8_EMODEL, p, "zoom_factor", "zoom_factor %d is too large", zoom);
+        return q8_im_fail(im, Q8_EMODEL, p, "zoom_factor",
+                          "zoom_factor %d makes a size of %lld; " Q8_LIMIT, zoom, size,
+                          Q8_LIMIT_OF(Q8_MAX_EXTENT));
     *out = (int)size;
     return Q8_OK;
 }
@@ -207,7 +210,8 @@ static q8_code read_upsample(q8_caffe_import *im)
     const int in_h = im->in_shape[0].dim[1], in_w = im->in_shape[0].dim[2];
     if ((long long)in_h * scale_h > Q8_MAX_EXTENT || (long long)in_w * scale_w > Q8_MAX_EXTENT)
         return q8_im_fail(im, Q8_EMODEL, p, p->has_scale ? "scale" : "scale_h",
-                          "the output would be too large");
+                          "an output of %lldx%lld; " Q8_LIMIT, (long long)in_h * scale_h,
+                          (long long)in_w * scale_w, Q8_LIMIT_OF(Q8_MAX_EXTENT));
     if (!is_exact_scale(in_h, scale_h) || !is_exact_scale(in_w, scale_w))
         return q8_im_fail(im, Q8_EUNSUPPORTED, p, p->has_scale ? "scale" : "scale_h",
                           "ncnn rounds a scale of %d or %d to the wrong pixels; use two layers of "

@@ -116,9 +116,10 @@ q8_code q8_infer_node(q8_graph *graph, q8_node *node, q8_err *err)
     for (int i = 0; i < node->n_out; i++) {
         char text[64];
         if (q8_shape_count(&out[i]) == 0)
-            return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                           "output %d would have the shape %s: empty or too large", i,
-                           q8_shape_text(&out[i], text));
+            return q8_fail(
+                err, Q8_EMODEL, &node->loc, node->name,
+                "output %d would have the shape %s: empty or too many elements; " Q8_LIMIT, i,
+                q8_shape_text(&out[i], text), Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
         graph->tensor[node->out[i]].shape = out[i];
     }
     return Q8_OK;

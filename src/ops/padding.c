@@ -28,7 +28,8 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     if (code)
         return code;
     if (in->dim[1] > Q8_MAX_EXTENT || in->dim[2] > Q8_MAX_EXTENT)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "the input is too large");
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "an input of %dx%d; " Q8_LIMIT,
+                       in->dim[1], in->dim[2], Q8_LIMIT_OF(Q8_MAX_EXTENT));
     out[0] = (q8_shape){
         3, {in->dim[0], in->dim[1] + a->top + a->bottom, in->dim[2] + a->left + a->right}};
     return Q8_OK;

@@ -61,14 +61,16 @@ static q8_code check_axis(const q8_node *node, const char *name, q8_pool_axis x,
                           q8_err *err)
 {
     if (!in_extent(x.kernel) || !in_extent(x.stride))
-        return q8_fail(
-            err, Q8_EMODEL, &node->loc, node->name,
-            "%s: kernel %d with stride %d: both are 1 to %d (Q8_MAX_EXTENT in src/base/limits.h)",
-            name, x.kernel, x.stride, Q8_MAX_EXTENT);
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "%s: kernel %d with stride %d: both are at least 1; " Q8_LIMIT, name,
+                       x.kernel, x.stride, Q8_LIMIT_OF(Q8_MAX_EXTENT));
     if (x.before >= x.kernel)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s: padding of %d with kernel %d",
                        name, x.before, x.kernel);
-    if (x.in > Q8_MAX_EXTENT || x.kernel > x.before + x.in + x.after)
+    if (x.in > Q8_MAX_EXTENT)
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%s: an input of %d; " Q8_LIMIT,
+                       name, x.in, Q8_LIMIT_OF(Q8_MAX_EXTENT));
+    if (x.kernel > x.before + x.in + x.after)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
                        "%s: kernel %d does not fit an input of %d", name, x.kernel, x.in);
     resolve(&x, mode);
@@ -258,7 +260,8 @@ static q8_code size_axis(q8_caffe_import *im, struct caffe_axis *x, bool padded)
         return q8_im_fail(im, Q8_EMODEL, message, x->pad_field,
                           "%s %d is not less than the kernel, %d", x->pad_field, x->pad, x->kernel);
     if (x->in > Q8_MAX_EXTENT)
-        return q8_im_fail(im, Q8_EMODEL, NULL, NULL, "an input of %d is too large", x->in);
+        return q8_im_fail(im, Q8_EMODEL, NULL, NULL, "an input of %d; " Q8_LIMIT, x->in,
+                          Q8_LIMIT_OF(Q8_MAX_EXTENT));
     const int span = x->in + 2 * x->pad - x->kernel;
     /* A negative span rounds up towards zero: Caffe lets a kernel reach past both ends. */
     x->out = span < 0 ? (x->floor ? -1 : -(-span / x->stride)) + 1

@@ -87,7 +87,9 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     /* At most 2^30 positions, 2^26 boxes at each. */
     const long long width = 4LL * in[0].dim[1] * in[0].dim[2] * boxes_per_position(a);
     if (width > (long long)Q8_MAX_ELEMENTS / 2)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "too many boxes");
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "%lld values of boxes, twice; " Q8_LIMIT, width,
+                       Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     out[0] = (q8_shape){2, {2, (int)width}};
     return Q8_OK;
 }

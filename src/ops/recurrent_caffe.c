@@ -61,7 +61,8 @@ static q8_node *add_recurrent(q8_caffe_import *im, const q8_op *op, int gates)
         return NULL;
     const long long rows = (long long)gates * n;
     if (rows * n > (long long)Q8_MAX_ELEMENTS || rows > (long long)Q8_MAX_ELEMENTS / values) {
-        q8_im_fail(im, Q8_EMODEL, p, "num_output", "too many weights");
+        q8_im_fail(im, Q8_EMODEL, p, "num_output", "too many weights for %d outputs; " Q8_LIMIT, n,
+                   Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
         return NULL;
     }
     q8_node *node = q8_im_node_of(im, op, 1, steps);

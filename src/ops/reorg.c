@@ -33,7 +33,9 @@ static q8_code set_shape(const q8_node *node, long long c, long long h, long lon
                          q8_err *err)
 {
     if (c > Q8_MAX_EXTENT || h > Q8_MAX_EXTENT || w > Q8_MAX_EXTENT)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "the output would be too large");
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                       "an output of %lldx%lldx%lld; " Q8_LIMIT, c, h, w,
+                       Q8_LIMIT_OF(Q8_MAX_EXTENT));
     *out = (q8_shape){3, {(int)c, (int)h, (int)w}};
     return Q8_OK;
 }
@@ -160,7 +162,9 @@ static q8_code from_caffe(q8_caffe_import *im)
     if ((long long)in->dim[0] * stride * stride > Q8_MAX_EXTENT ||
         (long long)in->dim[1] * stride > Q8_MAX_EXTENT ||
         (long long)in->dim[2] * stride > Q8_MAX_EXTENT)
-        return q8_im_fail(im, Q8_EMODEL, p, "stride", "the output would be too large");
+        return q8_im_fail(im, Q8_EMODEL, p, "stride",
+                          "stride %d makes an output that is too large; " Q8_LIMIT, stride,
+                          Q8_LIMIT_OF(Q8_MAX_EXTENT));
     if (!p->reverse)
         return add_downward(im, stride);
     q8_node *node = q8_im_node(im, &q8_op_pixelshuffle);

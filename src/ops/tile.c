@@ -44,11 +44,13 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     if (a->repeats.n > 0)
         return q8_fail(err, Q8_EUNSUPPORTED, &node->loc, node->name,
                        "repeats along several axes are not supported");
-    if (a->axis < 0 || a->axis >= in->rank || a->tiles < 1 ||
-        (size_t)a->tiles > Q8_MAX_ELEMENTS / (size_t)in->dim[a->axis])
+    if (a->axis < 0 || a->axis >= in->rank || a->tiles < 1)
         return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
                        "%d tiles along axis %d: the input has %d dimensions", a->tiles, a->axis,
                        in->rank);
+    if ((size_t)a->tiles > Q8_MAX_ELEMENTS / (size_t)in->dim[a->axis])
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%d tiles of %d elements; " Q8_LIMIT,
+                       a->tiles, in->dim[a->axis], Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     *out = *in;
     out->dim[a->axis] *= a->tiles;
     return Q8_OK;

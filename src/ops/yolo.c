@@ -89,7 +89,8 @@ static q8_code infer(const q8_node *node, const q8_shape *in, q8_shape *out, q8_
     if (code)
         return code;
     if (boxes > (long long)Q8_MAX_ELEMENTS / Q8_DETECTION_ROW)
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "too many boxes");
+        return q8_fail(err, Q8_EMODEL, &node->loc, node->name, "%lld boxes of %d values; " Q8_LIMIT,
+                       boxes, Q8_DETECTION_ROW, Q8_LIMIT_OF(Q8_MAX_ELEMENTS));
     out[0] = (q8_shape){2, {(int)boxes, Q8_DETECTION_ROW}};
     return Q8_OK;
 }

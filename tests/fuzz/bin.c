@@ -1,10 +1,6 @@
 /* The .bin of a fixed .param with layers of every storage: what was read is written and read
  * again. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "fuzz.h"
-#include "ncnn/ncnn.h"
 
 static const char param[] = "7767517\n"
                             "11 11\n"
@@ -22,21 +18,6 @@ static const char param[] = "7767517\n"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static q8_err err;
-    q8_arena *arena = fuzz_arena();
-    q8_graph *graph = NULL;
-    memset(&err, 0, sizeof(err));
-    unsigned char *bin = malloc(size + 1); /* of its own, so that reading past the end is seen */
-    if (!bin)
-        abort();
-    if (size)
-        memcpy(bin, data, size);
-    q8_code code = q8_ncnn_read(&graph, "in.param", param, sizeof(param) - 1, "in.bin", bin, size,
-                                arena, &err);
-    free(bin);
-    if (!code)
-        code = fuzz_write_and_read(graph, &err);
-    fuzz_check(code, &err);
-    q8_arena_close(&arena);
+    fuzz_ncnn(param, sizeof(param) - 1, data, size);
     return 0;
 }

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -80,4 +81,33 @@ q8_code fuzz_write_and_read(const q8_graph *graph, q8_err *err)
     q8_buf_free(&param);
     q8_buf_free(&bin);
     return code;
+}
+
+/* Of its own, so that reading past the end is seen. */
+static void *copy_of(const void *data, size_t size)
+{
+    void *copy = malloc(size ? size : 1);
+    if (!copy)
+        abort();
+    if (size)
+        memcpy(copy, data, size);
+    return copy;
+}
+
+void fuzz_ncnn(const void *param, size_t param_size, const void *bin, size_t bin_size)
+{
+    static q8_err err;
+    char *text = copy_of(param, param_size);
+    unsigned char *weights = copy_of(bin, bin_size);
+    q8_arena *arena = fuzz_arena();
+    q8_graph *graph = NULL;
+    memset(&err, 0, sizeof(err));
+    q8_code code = q8_ncnn_read(&graph, "in.param", text, param_size, "in.bin", weights, bin_size,
+                                arena, &err);
+    free(text);
+    free(weights);
+    if (!code)
+        code = fuzz_write_and_read(graph, &err);
+    fuzz_check(code, &err);
+    q8_arena_close(&arena);
 }

@@ -29,6 +29,9 @@ q8_arena *fuzz_arena(void);
 /** The bytes as a file: its path, good until the next call. */
 const char *fuzz_file(const uint8_t *data, size_t size);
 
+/** Reads ncnn files that are as given, writes what was read and reads it again. */
+void fuzz_ncnn(const void *param, size_t param_size, const void *bin, size_t bin_size);
+
 /** Writes the graph as ncnn files in memory, which may fail; what was written must read back the
  * same. */
 q8_code fuzz_write_and_read(const q8_graph *graph, q8_err *err);

@@ -1,8 +1,10 @@
 """What the Python tests share: running our programs, running the real ncnn, measuring differences."""
 
 import os
+import shutil
 import subprocess
 import tempfile
+import unittest
 from pathlib import Path
 
 import ncnn
@@ -13,6 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("Q8_BUILD", ROOT / "build"))
 SHARED = Path(os.environ.get("Q8_SHARED", ROOT.parent / "shared")) / "data"
 TOOL = BUILD / "caffe-int8-to-ncnn"
+EXAMPLES = ROOT / "examples"
+PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
 # The thread sanitizer with plain C takes a hundred times as long.
 SLOW = "Q8_SLOW" in os.environ
 NO_SHARED = f"{SHARED} is absent: real models are not tested here"
@@ -36,6 +40,34 @@ def convert(proto, model, out, *flags, check=True):
 
 def make_weights(proto, model):
     run(BUILD / "tests" / "make_weights", proto, model)
+
+
+class TempCase(unittest.TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tmp = Path(folder.name)
+
+    def write(self, name, data):
+        path = self.tmp / name
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+
+class ToolCase(TempCase):
+    """A test of the program: `pictures` of the bundled sample are in `images`, outputs go to `out`."""
+
+    pictures = 8
+
+    def setUp(self):
+        super().setUp()
+        self.images, self.out = self.tmp / "images", self.tmp / "out"
+        self.images.mkdir()
+        self.out.mkdir()
+        for picture in sorted(CALIB.iterdir())[:self.pictures]:
+            shutil.copy(picture, self.images)
 
 
 class Tensor:

@@ -7,29 +7,16 @@ import resource
 import shutil
 import signal
 import subprocess
-import tempfile
 import unittest
-from pathlib import Path
 
-from common import ROOT, SLOW, TOOL
+from common import CALIB, EXAMPLES, MODEL, PROTO, SLOW, TOOL, ToolCase
 
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
 FEW = 2 if SLOW else 6
 threads_do_not_matter = unittest.skipIf(SLOW, "its threads do nothing that other tests' threads do not")
 
 
-class CommandLine(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-        self.out = self.tmp / "out"
-        self.out.mkdir()
-        self.images = self.tmp / "images"
-        self.images.mkdir()
-        for picture in sorted(CALIB.iterdir())[:FEW]:
-            shutil.copy(picture, self.images)
+class CommandLine(ToolCase):
+    pictures = FEW
 
     def command(self, *flags, out=None, **replace):
         named = {"proto": PROTO, "model": MODEL, "images": self.images, "norm": "0.017",
@@ -48,11 +35,6 @@ class CommandLine(unittest.TestCase):
             self.assertIn(word, done.stderr)
         self.assertEqual(done.stderr.count("error:"), 1, done.stderr)
         self.assertEqual(list(self.out.iterdir()), [])
-
-    def write(self, name, data):
-        path = self.tmp / name
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return path
 
     # --- it works ---
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, NcnnNet, convert, forward, make_weights, run, sqnr_db
+from common import (BUILD, EXAMPLES, NO_SHARED, ROOT, SHARED, TOOL, NcnnNet, TempCase, convert, forward, make_weights,
+                    run, sqnr_db)
 from test_int8 import REAL, Setup, run_all
 from test_simulator import simulate
 
-EXAMPLES = ROOT / "examples"
 SAMPLE = EXAMPLES / "shapes"
 SAMPLE_SETUP = Setup(48, 48, (104, 117, 123), 0.017)
 BUILT = "built without" not in run(TOOL, "--device", "list", check=False).stderr
@@ -29,12 +29,7 @@ def read_table(path):
     return {line[0]: np.array(line[1:], float) for line in lines}
 
 
-class Gpu(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
+class Gpu(TempCase):
     def command(self, *flags, env=None):
         """The sample, on six pictures."""
         words = [TOOL, f"--proto={SAMPLE}.prototxt", f"--model={SAMPLE}.caffemodel", f"--images={EXAMPLES / 'calib'}",

@@ -8,14 +8,11 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
-from common import BUILD, ROOT, TOOL
+from common import BUILD, EXAMPLES, TOOL, TempCase
 
-EXAMPLES = ROOT / "examples"
 CALIB = EXAMPLES / "calib"
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca", "btl", "self,vader",
           "--mca", "btl_vader_single_copy_mechanism", "none"]
@@ -33,12 +30,7 @@ def without_seconds(value):
 
 
 @unittest.skipUnless(shutil.which("mpirun"), "no mpirun")
-class Mpi(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
+class Mpi(TempCase):
     def words(self, out, *flags, images=CALIB, proto=EXAMPLES / "shapes.prototxt"):
         out.mkdir(exist_ok=True)
         return [str(w) for w in (TOOL, f"--proto={proto}", f"--model={EXAMPLES / 'shapes.caffemodel'}",

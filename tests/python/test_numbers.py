@@ -4,13 +4,11 @@ Tiny networks with made-up weights. What is accepted is held to Caffe's formulas
 forward and as written files in the real ncnn, whose int8 model must load and have finite scales."""
 
 import json
-import tempfile
 import unittest
-from pathlib import Path
 
 import numpy as np
 
-from common import TOOL, NcnnNet, convert, forward, nmse, run
+from common import TOOL, NcnnNet, TempCase, convert, forward, nmse, run
 from test_messages import blob, layer
 
 INPUT = "layer { name: 'data' type: 'Input' top: 'data' input_param { shape { dim: 1 dim: 3 dim: 6 dim: 6 } } }\n"
@@ -123,12 +121,7 @@ REFUSED = {
 }
 
 
-class Numbers(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.tmp = Path(self.folder.name)
-
+class Numbers(TempCase):
     def write(self, net):
         (self.tmp / "net.prototxt").write_text(net.proto)
         (self.tmp / "net.caffemodel").write_bytes(net.model())

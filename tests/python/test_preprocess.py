@@ -1,6 +1,5 @@
 """From files to the network's input: what calibration feeds equals what ncnn, OpenCV and numpy make of them."""
 
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import ncnn
 import numpy as np
 from PIL import Image
 
-from common import BUILD, ROOT, convert, make_weights, run
+from common import BUILD, ROOT, TempCase, convert, make_weights, run
 
 PICTURES = sorted((ROOT / "examples" / "calib").iterdir())[:3]
 STRETCH, CROP, LETTERBOX = range(1, 4)
@@ -54,17 +53,7 @@ def by_ncnn(bgr, mode, pixel, width, height):
     return np.array(mat).reshape(-1, height, width), inside
 
 
-class Preprocess(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
-    def write(self, name, data):
-        path = self.tmp / name
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return path
-
+class Preprocess(TempCase):
     def save(self, name, array):
         path = self.tmp / name
         np.save(path, array)

@@ -4,25 +4,18 @@ import json
 import re
 import tempfile
 import unittest
-from pathlib import Path
 
 import numpy as np
 
-from common import NO_SHARED, ROOT, SHARED, NcnnNet, convert, mean_kl
+from common import EXAMPLES, NO_SHARED, SHARED, NcnnNet, TempCase, convert, mean_kl
 from test_int8 import REAL, Setup, run_all
 
-EXAMPLES = ROOT / "examples"
 SAMPLE = Setup(48, 48, (104, 117, 123), 0.017)
 # Int8 as bad as it gets, so that there is something to reach.
 CRUDE = ["--method=minmax", "--shift=0", "--equalize=0", "--round=nearest"]
 
 
-class Reach(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
+class Reach(TempCase):
     def convert(self, *flags, name="out", code=0):
         param, binary, done = convert(EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", self.tmp / name,
                                       f"--images={EXAMPLES / 'calib'}", *SAMPLE.flags(), "--verify=0",

@@ -3,50 +3,32 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import threading
 import time
 import unittest
 import zlib
-from pathlib import Path
 
-import numpy as np
+from common import EXAMPLES, MODEL, PROTO, ROOT, TOOL, NcnnNet, ToolCase, make_weights
 
-from common import ROOT, TOOL, NcnnNet, make_weights
-
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
 PICTURES = sorted((EXAMPLES / "calib").iterdir())[:8]
 # 200 of them take a minute or two: Q8_INTERRUPTS=200.
 INTERRUPTS = int(os.environ.get("Q8_INTERRUPTS", 30))
 
 
-class Case(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-        self.images = self.tmp / "images"
-        self.images.mkdir()
-        for picture in PICTURES:
-            shutil.copy(picture, self.images)
-        self.out = self.tmp / "out"
-        self.out.mkdir()
-
+class Case(ToolCase):
     def command(self, *flags, **replace):
         named = {"proto": PROTO, "model": MODEL, "images": self.images, "output_param": self.out / "net.param",
                  "output_bin": self.out / "net.bin", "norm": "0.017", "mean": "110", "verify": 0}
         named.update(replace)
         return [str(w) for w in (TOOL, *(f"--{k}={v}" for k, v in named.items() if v is not None), *flags)]
 
-    def run_tool(self, *flags, code=0, cwd=None, preexec=None, **replace):
+    def run_tool(self, *flags, code=0, cwd=None, preexec=None, env=None, **replace):
         done = subprocess.run(self.command(*flags, **replace), capture_output=True, text=True, errors="replace",
-                              timeout=300, cwd=cwd, preexec_fn=preexec)
+                              timeout=300, cwd=cwd, preexec_fn=preexec, env=env)
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
@@ -86,6 +68,20 @@ def npy(*shape):
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(64)
 
 
+def jpeg_of_scans(n):
+    """One gray block, progressive: the mean, then bit by bit coefficients that are all 0. Every scan is a valid one."""
+    def segment(marker, data):
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
+
+    def scan(k, high, low):
+        return segment(0xda, bytes([1, 1, 0, k, k, high << 4 | low])) + b"\x7f"  # the code 0 of one bit, and ones
+    table = bytes([1] + [0] * 15 + [0])  # one code, for "nothing"
+    steps = [(k, high, low) for k in range(1, 64) for high, low in [(0, 8), *((b, b - 1) for b in range(8, 0, -1))]]
+    return (b"\xff\xd8" + segment(0xdb, bytes([0] + [1] * 64)) + segment(0xc2, struct.pack(">BHHBBBB", 8, 8, 8, 1, 1, 0x11, 0)) +
+            segment(0xc4, b"\x00" + table) + segment(0xc4, b"\x10" + table) + scan(0, 0, 0) +
+            b"".join(scan(*step) for step in steps[:n - 1]) + b"\xff\xd9")
+
+
 WIDE = """name: "wide"
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 384 dim: 384 } } }
 """ + "".join(f'layer {{ name: "c{i}" type: "Convolution" bottom: "{"data" if i == 0 else f"c{i - 1}"}" top: "c{i}" '
@@ -112,15 +108,45 @@ class Limits(Case):
         self.assertLess(most, 200 << 20)
 
     def test_files_that_are_too_large(self):
-        big = self.tmp / "big.prototxt"
-        with open(big, "wb") as file:
-            file.truncate((16 << 20) + 1)
-        done = self.run_tool(proto=big, code=1)
-        self.assertIn("larger than the 16777216 bytes that are read at most, a limit in src/base/limits.h", done.stderr)
-        with open(self.images / "big.jpg", "wb") as file:
-            file.truncate((256 << 20) + 1)
-        done = self.run_tool()
+        """One byte above the limit, none of which is on the disk or read."""
+        self.run_tool(f"--stats-out={self.out}/net.stats")
+        (self.tmp / "net.param").write_bytes((self.out / "net.param").read_bytes())
+        big = self.tmp / "big"
+        ncnn = {"proto": None, "model": None, "param": self.tmp / "net.param", "bin": self.out / "net.bin"}
+        for limit, flags, named in (
+                (16 << 20, [], {"proto": big}), ((1 << 31) - 1, [], {"model": big}),
+                (1 << 30, [], {"mean": f"{big}.npy"}), (1 << 30, [], ncnn | {"param": big}),
+                (1 << 36, [], ncnn | {"bin": big}), (1 << 28, [f"--table={big}"], {"images": None, "mean": None, "norm": None}),
+                (1 << 31, [f"--stats={big}"], {}), (1 << 30, [f"--labels={big}"], {"verify": self.images})):
+            with self.subTest(limit=limit, flags=flags, named=named):
+                for name in big, f"{big}.npy":
+                    with open(name, "wb") as file:
+                        file.truncate(limit + 1)
+                done = self.run_tool(*flags, code=1, **named)
+                self.assertRegex(done.stderr, f"big(.npy)?: error: larger than the {limit} bytes that are read at most, a limit in "
+                                              "src/base/limits.h\n$")
+        for name, limit in ("big.jpg", 256 << 20), ("big.txt", 64 << 20):
+            with open(self.tmp / name, "wb") as file:
+                file.truncate(limit + 1)
+        done = self.run_tool(f"--images={PICTURES[0]}", self.tmp / "big.jpg", images=None)
         self.assertIn("big.jpg: warning: skipped: larger than the 268435456 bytes", done.stderr)
+        done = self.run_tool(images=self.tmp / "big.txt", code=1)
+        self.assertIn("big.txt: error: larger than the 67108864 bytes", done.stderr)
+
+    def test_scans(self):
+        (self.images / "few.jpg").write_bytes(jpeg_of_scans(490))
+        (self.images / "many.jpg").write_bytes(jpeg_of_scans(510))
+        done = self.run_tool()
+        self.assertEqual(done.stderr.count("skipped"), 1, done.stderr)
+        self.assertIn("many.jpg: warning: skipped: JPEG with more than 500 scans (Q8_MAX_JPEG_SCANS in src/base/limits.h)", done.stderr)
+
+    def test_headers_of_tensors(self):
+        for size, words in (65535, "9 pictures used, 0 skipped"), (65536, "8 pictures used, 1 skipped"):
+            text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 48, 48), }".ljust(size)
+            (self.images / "t.npy").write_bytes(b"\x93NUMPY\x02\x00" + struct.pack("<I", size) + text.encode() + bytes(27648))
+            done = self.run_tool()
+            self.assertIn(words, done.stdout)
+        self.assertIn("t.npy: warning: skipped: an .npy file with a longer header than Q8_MAX_NPY_HEADER", done.stderr)
 
     def test_nesting(self):
         deep = self.tmp / "deep.prototxt"
@@ -193,6 +219,21 @@ class Limits(Case):
             self.assertEqual(scales(batch).keys(), scales(1).keys())
             for name, scale in scales(batch).items():
                 self.assertAlmostEqual(scale / scales(1)[name], 1, delta=1e-3, msg=f"{batch}: {name}")
+
+
+class Memory(Case):
+    def test_what_it_held_before_does_not_count(self):
+        """Nothing is read that was not written: glibc fills what it gives out and takes back (MALLOC_PERTURB_)."""
+        for picture in (ROOT / "tests" / "data" / "pictures").iterdir():
+            shutil.copy(picture, self.images)
+        first = None
+        for fill in None, 1, 85, 128, 255:  # zeros, negative and positive floats near the largest, NaN
+            env = {k: v for k, v in os.environ.items() if k != "MALLOC_PERTURB_"}
+            env |= {} if fill is None else {"MALLOC_PERTURB_": str(fill)}
+            self.run_tool("--threads=2", f"--stats-out={self.out}/net.stats", verify=2, env=env)
+            made = self.files()
+            first = first or made
+            self.assertEqual([n for n in made if made[n] != first[n]], [], f"filled with {fill}")
 
 
 class Stopping(Case):

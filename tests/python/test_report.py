@@ -6,17 +6,13 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 import unittest
 from html.parser import HTMLParser
-from pathlib import Path
 
 from PIL import Image
 
-from common import ROOT, convert
+from common import EXAMPLES, MODEL, PROTO, TempCase, convert
 
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
 PREPROCESS = ["--mean", "104", "117", "123", "--norm=0.017"]
 VOID = {"meta", "input", "img", "br", "link"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,12 +60,7 @@ class Page(HTMLParser):
         return ("section", "network") in self.open
 
 
-class Report(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
+class Report(TempCase):
     def report(self, *flags, proto=PROTO, name="out"):
         html = self.tmp / f"{name}.html"
         param, _, _ = convert(proto, MODEL, self.tmp / name, *PREPROCESS, "--images", EXAMPLES / "calib",

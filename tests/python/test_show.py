@@ -7,15 +7,11 @@ import pty
 import re
 import struct
 import subprocess
-import tempfile
 import termios
 import unittest
-from pathlib import Path
 
-from common import BUILD, NO_SHARED, ROOT, SHARED, TOOL, convert, make_weights, run
+from common import BUILD, CALIB, MODEL, NO_SHARED, PROTO, ROOT, SHARED, TOOL, TempCase, convert, make_weights, run
 
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
 CORPUS = sorted((ROOT / "tests" / "corpus").glob("*/*.prototxt"))
 
 
@@ -48,17 +44,7 @@ def shape_of(layer):
     return [(t["name"], tuple(t["shape"])) for t in layer["outputs"]]
 
 
-class Show(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-
-    def write(self, name, text):
-        path = self.tmp / name
-        path.write_text(text)
-        return path
-
+class Show(TempCase):
     def test_corpus_is_shown_as_it_is_written(self):
         """From the prototxt alone, from the weights, and from the ncnn files: the same layers."""
         for case in CORPUS:

@@ -6,29 +6,18 @@ import shutil
 import signal
 import struct
 import subprocess
-import tempfile
 import time
 import unittest
-from pathlib import Path
 
-from common import ROOT, SLOW, TOOL
+from common import CALIB, MODEL, PROTO, SLOW, TOOL, ToolCase
 
-EXAMPLES = ROOT / "examples"
-PROTO, MODEL, CALIB = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel", EXAMPLES / "calib"
 PICTURES = sorted(CALIB.iterdir())[:24]
 FEW = 4 if SLOW else 24
 threads_do_not_matter = unittest.skipIf(SLOW, "its threads do nothing that other tests' threads do not")
 
 
-class Statistics(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
-        self.images = self.tmp / "images"
-        self.images.mkdir()
-        for picture in PICTURES[:FEW]:
-            shutil.copy(picture, self.images)
+class Statistics(ToolCase):
+    pictures = FEW
 
     def command(self, *flags, mean=("--mean", 104, 117, 123), proto=PROTO, model=MODEL):
         return [str(w) for w in (TOOL, f"--proto={proto}", f"--model={model}", *mean, "--norm=0.017", *flags)]

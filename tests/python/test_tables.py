@@ -1,21 +1,16 @@
 """--table and --output-table: a table that was written gives the same model again, without pictures."""
 
-import tempfile
 import unittest
-from pathlib import Path
 
-from common import ROOT, NcnnNet, convert
+from common import EXAMPLES, NcnnNet, TempCase, convert
 
-EXAMPLES = ROOT / "examples"
 MODEL = EXAMPLES / "shapes.prototxt", EXAMPLES / "shapes.caffemodel"
 PICTURES = [f"--images={EXAMPLES / 'calib'}", "--limit=20", "--mean", 104, 117, 123, "--norm=0.017", "--verify=0"]
 
 
-class Table(unittest.TestCase):
+class Table(TempCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.tmp = Path(folder.name)
+        super().setUp()
         self.table = self.tmp / "scales.table"
 
     def convert(self, name, *flags, check=True):

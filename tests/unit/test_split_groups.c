@@ -132,12 +132,30 @@ static void names_stay_apart(void **state)
     net_close(&net);
 }
 
+/* More of them than the limit: the layer with which there would be stays as it is. */
+static void no_more_than_the_limit(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        struct net net = net_open(5);
+        q8_err err = {0};
+        const int half = Q8_MAX_SPLIT_GROUPS / 2, in = net_input(&net, 2 * half, 128, 128);
+        const int middle = net_finish(
+            &net, net_conv(&net, &q8_op_convolutiondepthwise, in, 8 * half, 1, 1, 0, 1, half));
+        const int groups = more ? half * 2 : half;
+        net_output(&net, net_finish(&net, net_conv(&net, &q8_op_convolutiondepthwise, middle,
+                                                   8 * groups, 1, 1, 0, 1, groups)));
+        assert_int_equal(q8_pass_split_groups(net.graph, &err), Q8_OK);
+        assert_int_equal(n_grouped(net.graph), more);
+        net_close(&net);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(grouped),
-        cmocka_unit_test(without_bias_after_each_other),
-        cmocka_unit_test(others_stay),
+        cmocka_unit_test(grouped),          cmocka_unit_test(without_bias_after_each_other),
+        cmocka_unit_test(others_stay),      cmocka_unit_test(no_more_than_the_limit),
         cmocka_unit_test(names_stay_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
