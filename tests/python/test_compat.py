@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common import NO_SHARED, ROOT, SHARED, NcnnNet, convert
+from common import EXAMPLES, NO_SHARED, SHARED, NcnnNet, convert
 from test_int8 import REAL, Setup
 
-EXAMPLES = ROOT / "examples"
 EPSILON = 0.0001
 
 

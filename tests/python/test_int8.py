@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import NO_SHARED, ROOT, SHARED, NcnnNet, convert, make_weights, mean_kl, picture, sqnr_db
+from common import EXAMPLES, NO_SHARED, SHARED, NcnnNet, convert, make_weights, mean_kl, picture, sqnr_db
 
-EXAMPLES = ROOT / "examples"
 
 
 class Setup:

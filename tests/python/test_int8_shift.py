@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common import BUILD, NO_SHARED, ROOT, SHARED, NcnnNet, convert, make_weights, run
+from common import BUILD, EXAMPLES, NO_SHARED, SHARED, NcnnNet, convert, make_weights, run
 
-EXAMPLES = ROOT / "examples"
 # Of real models: how many tensors that int8 layers read are equalised and shifted, at least.
 LEAST = {"squeezenet_v1.1": (15, 17), "RFB-320": (30, 36), "wechat_detect": (40, 44)}
 

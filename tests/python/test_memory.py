@@ -6,9 +6,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from common import ROOT, TOOL
+from common import EXAMPLES, TOOL
 
-EXAMPLES = ROOT / "examples"
 SIDE, FEW, MANY = 8, 200, 20000
 
 
