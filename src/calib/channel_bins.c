@@ -166,6 +166,13 @@ static void find_places(const uint16_t *step, size_t n, size_t lanes, const int1
         }
 }
 
+Q8_SIMD_CLONES
+static void add_counts(uint32_t *restrict bin, const uint16_t *restrict count)
+{
+    for (int i = 0; i < Q8_CHANNEL_BINS; i++)
+        bin[i] += count[i];
+}
+
 /* By way of a table of its own, which stays in the nearest cache as all channels' bins do not. */
 static void count_channel(q8_channel_bins *bins, const uint8_t *place, size_t n, size_t stride)
 {
@@ -173,8 +180,7 @@ static void count_channel(q8_channel_bins *bins, const uint8_t *place, size_t n,
     for (size_t i = 0; i < n; i++)
         count[place[i * stride]]++;
     bins->small += count[SMALL];
-    for (int i = 0; i < Q8_CHANNEL_BINS; i++)
-        bins->bin[i] += count[i];
+    add_counts(bins->bin, count);
 }
 
 /* `s` has at most Q8_CHANNEL_QUEUE pictures; `channels` may be fewer than lanes. */

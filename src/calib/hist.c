@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/simd.h"
+
 /* No counter overflows: one table takes at most every fourth value, and the odd ones of a run's
  * end. */
 enum { MAX_WAITING = 32768 * Q8_BIN_TABLES };
@@ -58,14 +60,20 @@ void q8_binner_open(q8_binner *binner, q8_hist *hist)
     binner->hist = hist;
 }
 
+Q8_SIMD_CLONES
+static void add_tables(uint64_t *restrict bin, const uint16_t (*restrict table)[Q8_HIST_BINS])
+{
+    for (int i = 0; i < Q8_HIST_BINS; i++) {
+        uint32_t sum = 0;
+        for (int t = 0; t < Q8_BIN_TABLES; t++)
+            sum += table[t][i];
+        bin[i] += sum;
+    }
+}
+
 void q8_binner_flush(q8_binner *binner)
 {
-    q8_hist *hist = binner->hist;
-    for (int t = 0; t < Q8_BIN_TABLES; t++) {
-        const uint16_t *table = binner->table[t];
-        for (int i = 0; i < Q8_HIST_BINS; i++)
-            hist->bin[i] += table[i];
-    }
+    add_tables(binner->hist->bin, (const uint16_t(*)[Q8_HIST_BINS])binner->table);
     memset(binner->table, 0, sizeof(binner->table));
     binner->waiting = 0;
 }

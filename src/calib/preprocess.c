@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/simd.h"
 #include "calib/mean.h"
 
 /* --- options ---------------------------------------------------------------------------------- */
@@ -316,6 +317,13 @@ static int gray_of(const unsigned char *rgb)
     return (77 * rgb[0] + 150 * rgb[1] + 29 * rgb[2]) >> 8;
 }
 
+Q8_SIMD_CLONES
+static void take_component(const unsigned char *restrict component, int n, float *restrict out)
+{
+    for (int i = 0; i < n; i++)
+        out[i] = (float)component[3 * i];
+}
+
 /** One channel of a row of pixels. */
 static void take_channel(const q8_prep *prep, int channel, const unsigned char *rgb, int n,
                          float *out)
@@ -325,9 +333,7 @@ static void take_channel(const q8_prep *prep, int channel, const unsigned char *
             out[i] = (float)gray_of(rgb + 3 * i);
         return;
     }
-    const unsigned char *component = rgb + (prep->rgb ? channel : 2 - channel);
-    for (int i = 0; i < n; i++)
-        out[i] = (float)component[3 * i];
+    take_component(rgb + (prep->rgb ? channel : 2 - channel), n, out);
 }
 
 /**

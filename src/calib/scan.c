@@ -31,12 +31,6 @@ uint32_t q8_extent_abs_bits(q8_extent e)
     return (uint32_t)(lo > hi ? lo : hi);
 }
 
-void q8_extent_widen(q8_extent *e, q8_extent by)
-{
-    e->lo = by.lo < e->lo ? by.lo : e->lo;
-    e->hi = by.hi > e->hi ? by.hi : e->hi;
-}
-
 static void start(q8_scan *scan)
 {
     for (int i = 0; i < LANES; i++) {

@@ -24,7 +24,12 @@ extern const q8_extent q8_no_extent;
 int32_t q8_extent_key(float x);
 /** -0 becomes 0, whichever of them came first. */
 float q8_extent_value(int32_t key);
-void q8_extent_widen(q8_extent *e, q8_extent by);
+/** Inline as lanes are put together with it. */
+static inline void q8_extent_widen(q8_extent *e, q8_extent by)
+{
+    e->lo = by.lo < e->lo ? by.lo : e->lo;
+    e->hi = by.hi > e->hi ? by.hi : e->hi;
+}
 /** The bits of the largest |x|. */
 uint32_t q8_extent_abs_bits(q8_extent e);
 

@@ -161,19 +161,35 @@ static double sum_terms(const struct run *r)
     return sum[0];
 }
 
-/* What the bins add at least to the divergence from an edge on: as much as if all were one bin
- * (log-sum inequality). @param q_before of the level that ends at the edge */
-static double least_rest(const struct sums *s, int clip, int levels, int whole, int part,
-                         double q_before)
+/* The last bin, where all above it is put. */
+struct last {
+    double term;  /* what it adds to the divergence */
+    double raise; /* its own values' probability rises by this in quantising */
+};
+
+static struct last quantise_last(const struct sums *s, int clip, int levels)
 {
-    const double before = (double)part / levels; /* of the bin that is cut */
-    const double bins = stretch(s->filled, whole, clip) + !is_filled(s, clip - 1);
-    const double values =
-        stretch(s->values, whole, clip) - before * stretch(s->values, whole, whole + 1);
-    const double p = 1 - s->values[whole] * s->unit + bins * s->smooth;
-    const double q =
-        values * s->unit + (is_filled(s, whole) ? before * q_before : 0) + bins * s->smooth;
-    return p > 0 && q > 0 ? p * q8_log(p / q) : 0;
+    const int bin = clip - 1, edge = (levels - 1) * clip;
+    const double share = edge % levels * (1.0 / levels); /* of the bin where its level begins */
+    struct at_edges values, filled;
+    look_up(&values, 0, s->values, edge / levels, share);
+    look_up(&filled, 0, s->filled, edge / levels, share);
+    const double level_values = s->values[clip] - values.at[0];
+    const double level_filled = s->filled[clip] - filled.at[0];
+    const double own = is_filled(s, bin) ? level_values / level_filled * s->unit : 0;
+    const double p = 1 - s->values[bin] * s->unit + s->smooth, q = own + s->smooth;
+    return (struct last){p * (q8_log(p) - q8_log(q)), own - probability(s, bin)};
+}
+
+/* What the bins between an edge and the last one add at least: p - q of all (log-sum inequality,
+ * and log x >= 1 - 1 / x). In quantising they only win from the bin that the edge cuts, and lose to
+ * the last one. @param q_before of the level that ends at the edge */
+static double least_between(const struct sums *s, const struct run *r, int levels, double q_before,
+                            const struct last *last)
+{
+    const double before = (double)r->part / levels; /* of the bin that is cut */
+    const double q = is_filled(s, r->whole) ? q_before : 0;
+    return before * (probability(s, r->whole) - q) + last->raise;
 }
 
 /* KL(P || Q): P is the first `clip` bins with what lies above in the last of them, Q is P's own
@@ -181,10 +197,10 @@ static double least_rest(const struct sums *s, int clip, int levels, int whole, 
  * `most` anything above that may be returned. */
 static double divergence(const struct sums *s, int clip, int levels, double most)
 {
-    const int last = clip - 1;
+    const struct last last = quantise_last(s, clip, levels);
     struct run r;     /* of which little is read before it is written */
     double cross = 0; /* p log q */
-    double least = least_rest(s, clip, levels, 0, 0, 0);
+    double least = last.term + last.raise;
     int n = 0;
     r.whole = r.part = 0;
     r.q[0] = 0;
@@ -195,13 +211,12 @@ static double divergence(const struct sums *s, int clip, int levels, double most
         quantise(&r, n, s);
         cross += sum_terms(&r);
         if (j + n < levels)
-            least = s->own[r.whole] - cross + least_rest(s, clip, levels, r.whole, r.part, r.q[n]);
+            least = s->own[r.whole] - cross + last.term +
+                    least_between(s, &r, levels, r.q[n], &last);
     }
     if (least > most + ROUNDING)
         return least;
-    const double p = 1 - s->values[last] * s->unit + s->smooth;
-    const double q = (is_filled(s, last) ? r.q[n] : 0) + s->smooth;
-    return s->own[last] - cross + p * (q8_log(p) - q8_log(q));
+    return s->own[clip - 1] - cross + last.term;
 }
 
 /* The least divergence of some candidates, and so no less than that of all. */
