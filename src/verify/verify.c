@@ -36,7 +36,8 @@ enum right { LABELLED, FLOAT_RIGHT, INT8_RIGHT, N_RIGHT };
 struct job {
     const q8_verify_of *what;
     q8_pair pair;
-    int *layer_of; /* by tensor: the layer whose Compare makes it, -1 */
+    int *layer_of;   /* by tensor: the layer whose Compare makes it, -1 */
+    bool *is_beyond; /* by tensor: counts what a Quantize cut off */
     q8_output_form *form;
     int classes; /* the output that labels are of, -1: none */
     q8_exec *exec;
@@ -86,7 +87,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
         if (pair->simulated[i] == tensor)
             q8_view_to_nchw(view, 0, w->value[i].int8);
     }
-    if (view->shape.rank == 1 && view->shape.dim[0] == 1)
+    if (w->job->is_beyond[tensor])
         w->sums.beyond[tensor] += (unsigned long long)view->data[0];
     return Q8_OK;
 }
@@ -160,7 +161,8 @@ static q8_code open_exec(struct job *job, const q8_env *env, q8_arena *arena, q8
     const size_t n = (size_t)pair->graph->n_tensors + 1;
     bool *wanted = q8_arena_array(arena, n, sizeof(*wanted));
     job->layer_of = q8_arena_array(arena, n, sizeof(*job->layer_of));
-    if (!wanted || !job->layer_of)
+    job->is_beyond = q8_arena_array(arena, n, sizeof(*job->is_beyond));
+    if (!wanted || !job->layer_of || !job->is_beyond)
         return q8_fail_nomem(err);
     for (int t = 0; t < pair->graph->n_tensors; t++)
         job->layer_of[t] = -1;
@@ -171,7 +173,7 @@ static q8_code open_exec(struct job *job, const q8_env *env, q8_arena *arena, q8
             job->layer_of[layer->compare] = i;
         }
         if (layer->beyond >= 0)
-            wanted[layer->beyond] = true;
+            wanted[layer->beyond] = job->is_beyond[layer->beyond] = true;
     }
     for (int i = 0; i < pair->graph->n_outputs; i++)
         wanted[pair->graph->output[i]] = wanted[pair->simulated[i]] = true;
