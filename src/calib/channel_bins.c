@@ -173,14 +173,16 @@ static void add_counts(uint32_t *restrict bin, const uint16_t *restrict count)
         bin[i] += count[i];
 }
 
-/* By way of a table of its own, which stays in the nearest cache as all channels' bins do not. */
-static void count_channel(q8_channel_bins *bins, const uint8_t *place, size_t n, size_t stride)
+/* How often each place is met, by lane. Tables that stay in the nearest cache, as all channels'
+ * bins do not; and lanes take turns, as increments of one counter in quick succession wait for each
+ * other. */
+typedef uint16_t counts[Q8_CHANNEL_LANES][NONE + 1];
+
+static void count_places(counts count, const uint8_t *place, size_t n, size_t lanes)
 {
-    uint16_t count[NONE + 1] = {0};
-    for (size_t i = 0; i < n; i++)
-        count[place[i * stride]]++;
-    bins->small += count[SMALL];
-    add_counts(bins->bin, count);
+    for (size_t i = 0; i < n; i++, place += lanes)
+        for (size_t lane = 0; lane < lanes; lane++)
+            count[lane][place[lane]]++;
 }
 
 /* `s` has at most Q8_CHANNEL_QUEUE pictures; `channels` may be fewer than lanes. */
@@ -197,8 +199,12 @@ static void count_block(q8_channel_bins *bins, const struct series *s, size_t ch
     for (int i = 0; i < s->pictures; i++)
         find_places(s->step + (size_t)i * s->picture, s->n, s->lanes, base,
                     place + (size_t)i * s->n * s->lanes);
-    for (size_t c = 0; c < channels && c < s->lanes; c++)
-        count_channel(&bins[c], place + c, s->n * (size_t)s->pictures, s->lanes);
+    counts count = {{0}};
+    count_places(count, place, s->n * (size_t)s->pictures, s->lanes);
+    for (size_t c = 0; c < channels && c < s->lanes; c++) {
+        bins[c].small += count[c][SMALL];
+        add_counts(bins[c].bin, count[c]);
+    }
 }
 
 void q8_channel_bins_add(q8_channel_bins *bins, const q8_view *view)

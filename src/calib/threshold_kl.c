@@ -211,8 +211,8 @@ static double divergence(const struct sums *s, int clip, int levels, double most
         quantise(&r, n, s);
         cross += sum_terms(&r);
         if (j + n < levels)
-            least = s->own[r.whole] - cross + last.term +
-                    least_between(s, &r, levels, r.q[n], &last);
+            least =
+                s->own[r.whole] - cross + last.term + least_between(s, &r, levels, r.q[n], &last);
     }
     if (least > most + ROUNDING)
         return least;
