@@ -185,10 +185,11 @@ class Gpu(TempCase):
         self.assertAlmostEqual(a["sqnr_db"], b["sqnr_db"], delta=0.01)
 
     @unittest.skipUnless(BUILT and SHARED.is_dir(), NO_SHARED)
-    def test_squeezenet(self):
-        base = SHARED / "models" / "squeezenet_v1.1"
-        self.assert_scales_alike(base, SHARED / "images" / "calib", REAL[base.name])
-        NcnnNet(self.tmp / "1.param", self.tmp / "1.bin")
+    def test_real_models(self):
+        for name, setup in REAL.items():
+            with self.subTest(model=name):
+                self.assert_scales_alike(SHARED / "models" / name, SHARED / "images" / "calib", setup)
+                NcnnNet(self.tmp / "1.param", self.tmp / "1.bin")
 
 
 if __name__ == "__main__":
