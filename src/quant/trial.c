@@ -27,6 +27,7 @@ struct layer {
     q8_scale_units units; /* of all outputs */
     size_t n_units;       /* looked at */
     size_t n_outputs;     /* in these */
+    size_t channels;      /* of the output tensor: as many as outputs, or all are elements of one */
     /* [output looked at][stride]: before and behind the activation. */
     float *exact, *active;
     double power; /* behind the activation, without the outputs' means: those carry nothing */
@@ -48,6 +49,12 @@ static size_t unit_at(const struct layer *l, size_t i)
 static size_t output_at(const struct layer *l, size_t i)
 {
     return unit_at(l, i / l->units.rows) * l->units.rows + i % l->units.rows;
+}
+
+/* The output tensor's channel. */
+static size_t channel_at(const struct layer *l, size_t i)
+{
+    return output_at(l, i) * l->channels / (l->units.units * l->units.rows);
 }
 
 static size_t group_at(const struct layer *l, size_t i)
@@ -210,6 +217,7 @@ static void find_layer(q8_trials *t, const q8_graph *graph, const q8_windows *wi
     const size_t most = l->units.rows < MOST_OUTPUTS ? MOST_OUTPUTS / l->units.rows : 1;
     l->n_units = l->units.units < most ? l->units.units : most;
     l->n_outputs = l->n_units * l->units.rows;
+    l->channels = (size_t)graph->tensor[node->out[0]].shape.dim[0];
 }
 
 q8_code q8_trials_open(q8_trials **trials, const q8_graph *exact, const q8_windows *windows,
@@ -373,11 +381,12 @@ static double error_at(const q8_trial *t, const struct layer *l, float threshold
     double total = 0;
     for (size_t i = 0; i < l->n_outputs; i++) {
         find_differences(t, l, i, scale, -half, sums + i * stride);
-        total += output_error(l, i, sums + i * stride) * (effect ? effect[output_at(l, i)] : 1);
+        total += output_error(l, i, sums + i * stride) * (effect ? effect[channel_at(l, i)] : 1);
     }
     total /= (double)l->n_outputs;
-    const double outputs = (double)(l->units.units * l->units.rows);
-    return effect ? total * outputs : l->power > 0 ? total / l->power : total;
+    if (effect)
+        return total * (double)l->channels;
+    return l->power > 0 ? total / l->power : total;
 }
 
 q8_code q8_trial_errors(const q8_trial *trial, const float *threshold, int n, int levels,

@@ -44,7 +44,8 @@ void q8_trial_close(q8_trial *trial);
  * left out, as bias correction takes it away, unless that is off.
  * @param threshold what maps to the largest code, before a shift by half of it
  * @param levels ::Q8_LEVELS_SHIFTED: the input is shifted by half the threshold
- * @param effect by output channel, what its error counts; NULL: relative to the outputs' variance
+ * @param effect by channel of the output tensor, what its error counts; NULL: relative to
+ *   the outputs' variance
  */
 q8_code q8_trial_errors(const q8_trial *trial, const float *threshold, int n, int levels,
                         const double *effect, double *error, q8_err *err);
