@@ -15,6 +15,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "api/model.h"
+#include "base/pages.h"
 #include "calib/calibrate.h"
 #include "exec/layout.h"
 #include "exec/onednn.h"
@@ -172,7 +173,7 @@ struct candidate {
     q8_kernel *kernel;
     float *edge[MOST_EDGES];
     int n_in, n_edges;
-    void *scratch;
+    void *scratch, *constants;
     int batch;
     double best; /* seconds per picture; infinite where there is no such primitive */
 };
@@ -207,6 +208,7 @@ static void close_candidate(struct candidate *c)
     for (int i = 0; i < c->n_edges; i++)
         free(c->edge[i]);
     free(c->scratch);
+    free(c->constants);
 }
 
 /* The first execution warms the caches. */
@@ -352,7 +354,8 @@ static const char *open_other(struct candidate *c, const q8_graph *graph, const 
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU};
     if (q8_plan_kernel(graph, node, &opts, block, 1, &c->kernel, &backend, &err))
         exit(1);
-    if (q8_kernel_prepare(c->kernel, &err))
+    c->constants = q8_pages_alloc(c->kernel->constants);
+    if (!c->constants || q8_kernel_prepare(c->kernel, c->constants, &err))
         exit(1);
     for (int i = 0; i < c->n_edges; i++) {
         const bool in = i < node->n_in;

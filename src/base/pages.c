@@ -1,11 +1,15 @@
 #include "base/pages.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 /* Twice the usual large page: below it hardly one fits between the block's ends. */
 #define LEAST ((size_t)4 << 20)
+
+/* The usual large page, and a cache line. */
+enum { LARGE_PAGE = 2 << 20, LINE = 64 };
 
 void *q8_large_pages(void *block, size_t size)
 {
@@ -21,4 +25,12 @@ void *q8_large_pages(void *block, size_t size)
     (void)size;
 #endif
     return block;
+}
+
+void *q8_pages_alloc(size_t size)
+{
+    void *block;
+    if (posix_memalign(&block, size < LEAST ? LINE : LARGE_PAGE, size ? size : 1))
+        return NULL;
+    return q8_large_pages(block, size);
 }

@@ -12,4 +12,8 @@
  */
 void *q8_large_pages(void *block, size_t size);
 
+/** Memory for free(), aligned to 64 bytes; where it is large in large pages from its first byte on.
+ * NULL: there is none. */
+void *q8_pages_alloc(size_t size);
+
 #endif

@@ -18,12 +18,14 @@ struct q8_gpu_run;
 typedef struct q8_kernel {
     int in_block, out_block; /**< layout it reads rank-3 inputs in / makes rank-3 outputs in */
     size_t scratch;          /**< bytes run() needs, 64-byte aligned */
+    size_t constants;        /**< bytes prepare() fills for run(), 64-byte aligned */
     q8_code (*run)(const struct q8_kernel *kernel, const float *const *in, float *const *out,
                    void *scratch, q8_err *err);
     void (*close)(struct q8_kernel *kernel); /**< frees the kernel too */
     /** What takes long and nothing else waits for, once, before the first run: generating code,
-     *  bringing weights into shape. Kernels may be prepared at the same time. NULL: nothing. */
-    q8_code (*prepare)(struct q8_kernel *kernel, q8_err *err);
+     *  bringing weights into shape. Kernels may be prepared at the same time. NULL: nothing.
+     *  @param constants outlive the kernel */
+    q8_code (*prepare)(struct q8_kernel *kernel, void *constants, q8_err *err);
     /** Instead of run(): has the work done by the GPU after what it was given before, or waits for
      * it where an output is in the host's memory. Blocks may be ::Q8_ON_GPU. */
     q8_code (*enqueue)(const struct q8_kernel *kernel, struct q8_gpu_run *run, const q8_spot *in,
@@ -31,9 +33,9 @@ typedef struct q8_kernel {
     size_t gpu_scratch; /**< bytes enqueue() needs */
 } q8_kernel;
 
-static inline q8_code q8_kernel_prepare(q8_kernel *kernel, q8_err *err)
+static inline q8_code q8_kernel_prepare(q8_kernel *kernel, void *constants, q8_err *err)
 {
-    return kernel->prepare ? kernel->prepare(kernel, err) : Q8_OK;
+    return kernel->prepare ? kernel->prepare(kernel, constants, err) : Q8_OK;
 }
 
 typedef struct q8_backend {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/pages.h"
 #include "exec/layout.h"
 #include "exec/node_gpu.h"
 #include "exec/plan.h"
@@ -21,6 +22,7 @@ struct edge {
 struct q8_runner {
     q8_lone_node *on_gpu; /* NULL: all that follows is used */
     q8_kernel *kernel;
+    void *constants;
     int n_in, n_out;
     size_t scratch; /* the edges', with the kernel's at the end */
     size_t kernel_scratch;
@@ -67,8 +69,10 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
         code = q8_pointwise_compile(graph, node, &r->kernel, err);
     if (!code && !r->kernel)
         code = q8_plan_kernel(graph, node, &opts, plain, 1, &r->kernel, &backend, err);
+    if (!code && !(r->constants = q8_pages_alloc(r->kernel->constants)))
+        code = q8_fail_nomem(err);
     if (!code)
-        code = q8_kernel_prepare(r->kernel, err);
+        code = q8_kernel_prepare(r->kernel, r->constants, err);
     if (!code) {
         r->n_in = node->n_in;
         r->n_out = node->n_out;
@@ -93,6 +97,8 @@ void q8_runner_close(q8_runner **runner)
         (*runner)->kernel->close((*runner)->kernel);
     if (*runner)
         q8_lone_node_close(&(*runner)->on_gpu);
+    if (*runner)
+        free((*runner)->constants);
     free(*runner);
     *runner = NULL;
 }

@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/pages.h"
 #include "exec/blocked.h"
 #include "exec/layout.h"
 #include "ops/rows.h"
@@ -24,7 +23,8 @@ enum { MAX_CONSTANTS = 2, ALIGN = 64 };
 struct constant {
     dnnl_memory_t memory;
     q8_dnnl_constant from;
-    void *own; /* reordered copy; NULL when the node's weights are used as they are */
+    bool as_is; /* the node's weights are used as they are */
+    size_t at;  /* else: where in the kernel's constants the reordered copy is */
 };
 
 struct kernel {
@@ -116,11 +116,9 @@ q8_code q8_dnnl_offer(const q8_dnnl_job *job, dnnl_status_t status, dnnl_primiti
 static void close_kernel(q8_kernel *base)
 {
     struct kernel *k = (struct kernel *)base;
-    for (int i = 0; i < k->n_constants; i++) {
+    for (int i = 0; i < k->n_constants; i++)
         if (k->constant[i].memory)
             dnnl_memory_destroy(k->constant[i].memory);
-        free(k->constant[i].own);
-    }
     if (k->primitive)
         dnnl_primitive_destroy(k->primitive);
     if (k->pd)
@@ -171,25 +169,34 @@ static q8_code run_kernel(const q8_kernel *base, const float *const *in, float *
     return status ? fail(k->node, "run the layer", status, err) : Q8_OK;
 }
 
-/* A constant in the layout the primitive wants, as a copy only where that differs. */
-static q8_code prepare_constant(const struct kernel *k, struct constant *c, q8_err *err)
+static q8_dnnl_md md_of(const struct kernel *k, const struct constant *c)
 {
-    q8_dnnl_md md = dnnl_primitive_desc_query_md(k->pd, dnnl_query_exec_arg_md, c->from.arg);
-    void *data = (void *)(uintptr_t)c->from.data; /* read only, whatever the type says */
-    const bool as_is = q8_dnnl_is(md, &c->from.tensor);
-    if (!as_is) {
-        const size_t size = (dnnl_memory_desc_get_size(md) + ALIGN - 1) / ALIGN * ALIGN;
-        data = c->own = q8_large_pages(aligned_alloc(ALIGN, size), size);
-        if (!data)
-            return q8_fail_nomem(err);
-    }
+    return dnnl_primitive_desc_query_md(k->pd, dnnl_query_exec_arg_md, c->from.arg);
+}
+
+/* Room for a constant in the layout that the primitive wants, only where that differs. */
+static void place_constant(struct kernel *k, struct constant *c)
+{
+    q8_dnnl_md md = md_of(k, c);
+    c->as_is = q8_dnnl_is(md, &c->from.tensor);
+    c->at = k->base.constants;
+    if (!c->as_is)
+        k->base.constants += (dnnl_memory_desc_get_size(md) + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+static q8_code prepare_constant(const struct kernel *k, struct constant *c, void *constants,
+                                q8_err *err)
+{
+    q8_dnnl_md md = md_of(k, c);
+    void *data = c->as_is ? (void *)(uintptr_t)c->from.data /* read only, whatever the type says */
+                          : (char *)constants + c->at;
     dnnl_status_t status = dnnl_memory_create(&c->memory, md, k->engine, data);
-    if (!status && !as_is)
+    if (!status && !c->as_is)
         status = q8_dnnl_reorder(k->engine, &c->from.tensor, c->from.data, md, c->memory);
     return status ? fail(k->node, "reorder the weights", status, err) : Q8_OK;
 }
 
-static q8_code prepare_kernel(q8_kernel *base, q8_err *err)
+static q8_code prepare_kernel(q8_kernel *base, void *constants, q8_err *err)
 {
     struct kernel *k = (struct kernel *)base;
     q8_dnnl_before before;
@@ -197,7 +204,7 @@ static q8_code prepare_kernel(q8_kernel *base, q8_err *err)
     dnnl_status_t status = dnnl_primitive_create(&k->primitive, k->pd);
     q8_code code = status ? fail(k->node, "compile the layer", status, err) : Q8_OK;
     for (int i = 0; !code && i < k->n_constants; i++)
-        code = prepare_constant(k, &k->constant[i], err);
+        code = prepare_constant(k, &k->constant[i], constants, err);
     q8_dnnl_leave(&before);
     return code;
 }
@@ -227,8 +234,10 @@ q8_code q8_dnnl_kernel_new(const q8_dnnl_job *job, dnnl_primitive_desc_t pd, int
     k->src_step = dnnl_memory_desc_get_size(k->src) / sizeof(float);
     k->dst_step = dnnl_memory_desc_get_size(k->dst) / sizeof(float);
     k->n_constants = n_constants;
-    for (int i = 0; i < n_constants; i++)
+    for (int i = 0; i < n_constants; i++) {
         k->constant[i].from = constant[i];
+        place_constant(k, &k->constant[i]);
+    }
     *job->engine_taken = true;
     *kernel = &k->base;
     return Q8_OK;

@@ -67,9 +67,9 @@ static void close_kernel(q8_kernel *base)
     free(k);
 }
 
-static q8_code prepare_kernel(q8_kernel *base, q8_err *err)
+static q8_code prepare_kernel(q8_kernel *base, void *constants, q8_err *err)
 {
-    return q8_kernel_prepare(((struct kernel *)base)->conv, err);
+    return q8_kernel_prepare(((struct kernel *)base)->conv, constants, err);
 }
 
 /* Takes over `conv`. */
@@ -83,6 +83,7 @@ static q8_code wrap(const q8_dnnl_job *job, q8_kernel *conv, int batch, q8_kerne
     *k = (struct kernel){
         .base = {.in_block = conv->in_block,
                  .out_block = conv->out_block,
+                 .constants = conv->constants,
                  .run = run_kernel,
                  .close = close_kernel,
                  .prepare = prepare_kernel},

@@ -237,9 +237,9 @@ static void close_bordered(q8_kernel *base)
     free(k);
 }
 
-static q8_code prepare_bordered(q8_kernel *base, q8_err *err)
+static q8_code prepare_bordered(q8_kernel *base, void *constants, q8_err *err)
 {
-    return q8_kernel_prepare(((struct bordered *)base)->conv, err);
+    return q8_kernel_prepare(((struct bordered *)base)->conv, constants, err);
 }
 
 /* Sizes are in range: infer() has checked the padded ones, and the copy is one more tensor. */
@@ -266,6 +266,7 @@ static q8_code compile_bordered(const q8_dnnl_job *job, q8_kernel **kernel)
     const int block = k->conv->in_block;
     k->base = (q8_kernel){.in_block = block,
                           .out_block = k->conv->out_block,
+                          .constants = k->conv->constants,
                           .run = run_bordered,
                           .close = close_bordered,
                           .prepare = prepare_bordered};
@@ -322,11 +323,11 @@ static void close_pair(q8_kernel *base)
     free(k);
 }
 
-static q8_code prepare_pair(q8_kernel *base, q8_err *err)
+static q8_code prepare_pair(q8_kernel *base, void *constants, q8_err *err)
 {
     struct pair *k = (struct pair *)base;
-    q8_code code = q8_kernel_prepare(k->first, err);
-    return code ? code : q8_kernel_prepare(k->second, err);
+    q8_code code = q8_kernel_prepare(k->first, constants, err);
+    return code ? code : q8_kernel_prepare(k->second, (char *)constants + k->first->constants, err);
 }
 
 /* Puts `second`, which it takes over, behind `*kernel`. */
@@ -342,6 +343,7 @@ static q8_code append(q8_kernel **kernel, q8_kernel *second, q8_err *err)
     k->base = (q8_kernel){.in_block = first->in_block,
                           .out_block = first->out_block,
                           .scratch = scratch,
+                          .constants = first->constants + second->constants,
                           .run = run_pair,
                           .close = close_pair,
                           .prepare = prepare_pair};

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/thread.h"
 #include "exec/layout.h"
 #include "ops/conv.h"
 #include "ops/rows.h"
@@ -532,12 +531,6 @@ static q8_code plan_graph(struct planner *p)
     return code;
 }
 
-static q8_code prepare_step(void *user, int step, q8_err *err)
-{
-    const q8_exec *exec = user;
-    return q8_kernel_prepare(exec->step[step].kernel, err);
-}
-
 /* --- open and close --------------------------------------------------------------------------- */
 
 q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *opts, q8_err *err)
@@ -567,8 +560,7 @@ q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *o
             p.place[t].part[i] = -1;
     code = plan_graph(&p);
     if (!code)
-        code = q8_parallel_each(opts->threads > 0 ? opts->threads : 1, exec->n_steps, prepare_step,
-                                exec, err);
+        code = q8_plan_prepare(exec, opts->threads > 0 ? opts->threads : 1, err);
 fail:
     free(p.place);
     if (code)
@@ -584,6 +576,7 @@ void q8_exec_close(q8_exec **exec)
     for (int i = 0; i < (*exec)->n_steps; i++)
         (*exec)->step[i].kernel->close((*exec)->step[i].kernel);
     q8_arena_close(&(*exec)->arena);
+    free((*exec)->constants);
     free(*exec);
     *exec = NULL;
 }

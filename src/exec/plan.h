@@ -43,7 +43,8 @@ struct q8_exec {
     int most_edges;            /**< inputs and outputs of a step */
     const char **node_backend; /**< by node */
     size_t slab_bytes, scratch_bytes;
-    q8_gpu *gpu; /**< NULL: none */
+    void *constants; /**< the kernels', one after the other */
+    q8_gpu *gpu;     /**< NULL: none */
     size_t gpu_slab_bytes, gpu_scratch_bytes;
 };
 
@@ -53,6 +54,9 @@ struct q8_exec {
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
                        const int *in_block, int batch, q8_kernel **kernel, const char **backend,
                        q8_err *err);
+
+/** Prepares the kernels of all steps, on so many threads. */
+q8_code q8_plan_prepare(q8_exec *exec, int threads, q8_err *err);
 
 /** The first node that is to run for a whole batch: those before it move less memory for one
  * picture at a time. As many as there are nodes: none. */
