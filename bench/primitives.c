@@ -102,8 +102,9 @@ struct network {
     int batch;
     double last; /* when the latest tensor was there */
     int n_tensors;
-    double *in_pass; /* by tensor: seconds since the tensor before it, of all pictures */
-    double *spent;   /* the least of all passes */
+    int *shown;    /* by tensor: how often in this pass, once for each picture or for all */
+    double *spent; /* [tensor][time it is shown]: seconds since the one before, the least there
+                      were, as of single layers; 0: it is not shown so often */
 };
 
 static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *err)
@@ -111,7 +112,8 @@ static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *er
     (void)view, (void)err;
     struct network *n = user;
     const double t = now();
-    n->in_pass[tensor] += t - n->last;
+    double *spent = &n->spent[tensor * n->batch + n->shown[tensor]++];
+    *spent = *spent > 0 ? fmin(*spent, t - n->last) : t - n->last;
     n->last = t;
     return Q8_OK;
 }
@@ -122,11 +124,11 @@ static q8_code open_network(struct network *n, const q8_graph *graph, const bool
 {
     n->batch = q8_exec_best_batch(graph);
     n->n_tensors = graph->n_tensors;
-    n->spent = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->spent));
-    n->in_pass = malloc(((size_t)graph->n_tensors + 1) * sizeof(*n->in_pass));
+    n->spent = calloc((size_t)graph->n_tensors * (size_t)n->batch + 1, sizeof(*n->spent));
+    n->shown = calloc((size_t)graph->n_tensors + 1, sizeof(*n->shown));
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
     q8_code code =
-        n->spent && n->in_pass ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
+        n->spent && n->shown ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
     if (!code)
         code = q8_run_open(&n->run, n->exec, err);
     for (int i = 0; !code && i < n->batch; i++) {
@@ -143,21 +145,19 @@ static void close_network(struct network *n)
     q8_run_close(&n->run);
     q8_exec_close(&n->exec);
     free(n->spent);
-    free(n->in_pass);
+    free(n->shown);
 }
 
 static void pass(struct network *n)
 {
     q8_err err = {0};
     for (int t = 0; t < n->n_tensors; t++)
-        n->in_pass[t] = 0;
+        n->shown[t] = 0;
     n->last = now();
     if (q8_run_forward(n->run, n->batch, note_time, n, &err)) {
         fprintf(stderr, "%s\n", err.text);
         exit(1);
     }
-    for (int t = 0; t < n->n_tensors; t++)
-        n->spent[t] = fmin(n->spent[t], n->in_pass[t]);
 }
 
 /* --- layers alone ----------------------------------------------------------------------------- */
@@ -229,11 +229,20 @@ static void run_candidate(struct candidate *c)
     }
 }
 
+/* Milliseconds per picture. */
+static double spent_on(const struct network *n, int tensor)
+{
+    double sum = 0;
+    for (int i = 0; i < n->batch; i++)
+        sum += n->spent[tensor * n->batch + i];
+    return 1000 * sum / n->batch;
+}
+
 /* Passes of the network and the candidates in turns for some time. */
 static void take_turns(struct network *network, const q8_graph *graph, struct candidate *c, int n)
 {
-    for (int t = 0; t < graph->n_tensors; t++)
-        network->spent[t] = INFINITY;
+    for (int i = 0; i < graph->n_tensors * network->batch; i++)
+        network->spent[i] = 0;
     enum { PASSES = 3 }; /* the first has what the candidates left in the caches */
     const double end = now() + 0.5;
     for (int round = 0; round < 6 || now() < end; round++) {
@@ -307,7 +316,7 @@ static void time_layer(struct network *network, const q8_graph *graph, const q8_
         open_convolution(&candidate[i], engine, &s, i / n);
     }
     take_turns(network, graph, candidate, KINDS * n);
-    const double spent = 1000 * network->spent[node->out[0]] / network->batch;
+    const double spent = spent_on(network, node->out[0]);
     printf("%4dx%-4dx%-4d to %4d  network %.3f", (int)one.src[1], (int)one.src[2], (int)one.src[3],
            (int)one.dst[1], spent);
     for (int i = 0; i < KINDS * n; i++) {
@@ -375,7 +384,7 @@ static void time_other(struct network *network, const q8_graph *graph, const q8_
     take_turns(network, graph, &c, 1);
     double spent = 0;
     for (int i = 0; i < node->n_out; i++)
-        spent += 1000 * network->spent[node->out[i]] / network->batch;
+        spent += spent_on(network, node->out[i]);
     printf("%s, %s  network %.3f  alone %.3f  %s\n", node->op->type, backend, spent, 1000 * c.best,
            node->name);
     sums->fp32 += 1000 * c.best;
@@ -390,7 +399,7 @@ static void time_rest(struct network *network, const q8_graph *graph, const q8_n
 {
     take_turns(network, graph, NULL, 0);
     for (int i = 0; i < node->n_out; i++)
-        sums->network += 1000 * network->spent[node->out[i]] / network->batch;
+        sums->network += spent_on(network, node->out[i]);
 }
 
 /* Does a plan give it a step of its own? */

@@ -27,10 +27,15 @@ void *q8_large_pages(void *block, size_t size)
     return block;
 }
 
+size_t q8_pages_align(size_t size)
+{
+    return size < LEAST ? LINE : LARGE_PAGE;
+}
+
 void *q8_pages_alloc(size_t size)
 {
     void *block;
-    if (posix_memalign(&block, size < LEAST ? LINE : LARGE_PAGE, size ? size : 1))
+    if (posix_memalign(&block, q8_pages_align(size), size ? size : 1))
         return NULL;
     return q8_large_pages(block, size);
 }

@@ -12,8 +12,11 @@
  */
 void *q8_large_pages(void *block, size_t size);
 
-/** Memory for free(), aligned to 64 bytes; where it is large in large pages from its first byte on.
- * NULL: there is none. */
+/** What a block of this size is to be aligned to: a cache line, or where it is large a large page.
+ */
+size_t q8_pages_align(size_t size);
+
+/** Memory for free(), aligned so and in large pages. NULL: there is none. */
 void *q8_pages_alloc(size_t size);
 
 #endif

@@ -63,18 +63,18 @@ q8_code q8_run_open(q8_run **out, const q8_exec *exec, q8_err *err)
         goto fail;
     }
     run->exec = exec;
+    const bool fits = !__builtin_add_overflow(exec->slab_bytes, exec->scratch_bytes, &bytes);
+    const size_t align = q8_pages_align(bytes);
     /* Zeros, so that pictures never filled are finite; calloc takes them from the system unwritten.
      */
-    if (__builtin_add_overflow(exec->slab_bytes, exec->scratch_bytes, &bytes) ||
-        __builtin_add_overflow(bytes, (size_t)Q8_SLAB_ALIGN, &bytes) ||
-        !(run->memory = q8_large_pages(calloc(1, bytes), bytes))) {
+    if (!fits || bytes > SIZE_MAX - align || !(run->memory = calloc(1, bytes + align))) {
         code = q8_fail(err, Q8_ENOMEM, NULL, NULL,
                        "out of memory: a batch of %d pictures needs %zu MiB; a smaller one may do",
                        exec->batch, (exec->slab_bytes >> 20) + 1);
         goto fail;
     }
-    const uintptr_t mask = Q8_SLAB_ALIGN - 1;
-    run->slab = (char *)run->memory + (-(uintptr_t)run->memory & mask);
+    run->slab = (char *)run->memory + (-(uintptr_t)run->memory & (align - 1));
+    q8_large_pages(run->slab, bytes);
     run->scratch = run->slab + exec->slab_bytes;
     run->edge = malloc(((size_t)exec->most_edges + 1) * sizeof(*run->edge));
     if (!run->edge)
