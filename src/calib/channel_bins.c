@@ -176,9 +176,9 @@ static void add_counts(uint32_t *restrict bin, const uint16_t *restrict count)
 /* How often each place is met, by lane. Tables that stay in the nearest cache, as all channels'
  * bins do not; and lanes take turns, as increments of one counter in quick succession wait for each
  * other. */
-typedef uint16_t counts[Q8_CHANNEL_LANES][NONE + 1];
+typedef uint16_t place_counts[Q8_CHANNEL_LANES][NONE + 1];
 
-static void count_places(counts count, const uint8_t *place, size_t n, size_t lanes)
+static void count_places(place_counts count, const uint8_t *place, size_t n, size_t lanes)
 {
     for (size_t i = 0; i < n; i++, place += lanes)
         for (size_t lane = 0; lane < lanes; lane++)
@@ -199,7 +199,7 @@ static void count_block(q8_channel_bins *bins, const struct series *s, size_t ch
     for (int i = 0; i < s->pictures; i++)
         find_places(s->step + (size_t)i * s->picture, s->n, s->lanes, base,
                     place + (size_t)i * s->n * s->lanes);
-    counts count = {{0}};
+    place_counts count = {{0}};
     count_places(count, place, s->n * (size_t)s->pictures, s->lanes);
     for (size_t c = 0; c < channels && c < s->lanes; c++) {
         bins[c].small += count[c][SMALL];

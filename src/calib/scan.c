@@ -5,7 +5,7 @@
 
 #include "base/simd.h"
 
-enum { LANES = Q8_SCAN_LANES };
+enum { LANES = Q8_SCAN_LANES, AHEAD = 16 };
 
 const q8_extent q8_no_extent = {INT32_MAX, INT32_MIN};
 
@@ -126,8 +126,12 @@ __attribute__((target("avx512f"))) static void scan_avx512(q8_scan *scan, const 
     const __mmask16 mask = (__mmask16)((1U << lanes) - 1);
     struct vectors v = {_mm512_set1_epi32(q8_no_extent.lo), _mm512_set1_epi32(q8_no_extent.hi),
                         _mm512_setzero_ps(), 0};
-    for (size_t row = 0; row < rows; row++)
+    for (size_t row = 0; row < rows; row++) {
+        /* Rows are too far apart for the processor to guess the next. */
+        if (step > LANES)
+            _mm_prefetch((const char *)(x + (row + AHEAD) * step), _MM_HINT_T0);
         add_vector(&v, x + row * step, mask, factor, bin);
+    }
     if (last > 0)
         add_vector(&v, x + rows * step, (__mmask16)((1U << last) - 1), factor, bin);
     _mm512_storeu_si512(scan->lo, v.lo);
