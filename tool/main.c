@@ -114,12 +114,13 @@ static int run(int argc, char **argv, q8_team *team)
 
 /** Left alone, glibc keeps ever larger blocks for itself once one of their size was freed, so what
  * a long list of pictures took for a moment would show in the memory of all that follows. But each
- * heap keeps what one picture takes: asking for that anew for every picture costs page faults. */
+ * heap keeps a little of what every picture takes: to ask for it anew each time costs page faults.
+ */
 static void return_freed_memory(void)
 {
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 1 << 18);
-    mallopt(M_TOP_PAD, 1 << 20);
+    mallopt(M_TOP_PAD, 1 << 18);
 #endif
 }
 

@@ -43,7 +43,7 @@ static struct block *grow(q8_buffers *buffers, size_t bytes)
 {
     const size_t heads = sizeof(q8_chunk) + sizeof(struct block);
     const size_t whole = bytes < CHUNK - heads ? CHUNK : bytes + heads;
-    q8_chunk *chunk = q8_large_pages(aligned_alloc(ALIGN, whole), whole), **end = &buffers->first;
+    q8_chunk *chunk = q8_pages_alloc(whole), **end = &buffers->first;
     if (!chunk)
         return NULL;
     while (*end)
