@@ -53,11 +53,12 @@ static void print_ms(const struct bench *b, const char *what, double seconds)
     printf("%s %.4f ms/picture\n", what, 1000 * seconds / (double)pictures(b));
 }
 
-static q8_code read_into(const struct bench *b, q8_run *run, size_t sample, int at, q8_err *err)
+static q8_code read_into(const struct bench *b, q8_run *run, size_t sample, int at,
+                         q8_sample_room *room, q8_err *err)
 {
     q8_code code = Q8_OK;
     for (int i = 0; i < q8_samples_inputs(b->samples) && !code; i++)
-        code = q8_samples_read(b->samples, sample, i, q8_run_input(run, i, at), err);
+        code = q8_samples_read(b->samples, sample, i, q8_run_input(run, i, at), room, err);
     return code;
 }
 
@@ -66,9 +67,11 @@ static q8_code decode(void *user, int worker, q8_err *err)
     (void)worker;
     struct bench *b = user;
     q8_run *run;
+    q8_sample_room room = {0};
     q8_code code = q8_run_open(&run, b->exec, err);
     for (size_t i; !code && (i = atomic_fetch_add(&b->next, 1)) < pictures(b);)
-        code = read_into(b, run, i, 0, err);
+        code = read_into(b, run, i, 0, &room, err);
+    q8_sample_room_free(&room);
     q8_run_close(&run);
     return code;
 }
@@ -92,7 +95,7 @@ static q8_code compute(struct bench *b, q8_observe_fn observe, void *user, q8_er
     if (!code && !(picture = malloc(count * sizeof(*picture))))
         code = q8_fail_nomem(err);
     if (!code)
-        code = q8_samples_read(b->samples, 0, 0, picture, err);
+        code = q8_samples_read(b->samples, 0, 0, picture, NULL, err);
     while (!code && atomic_fetch_add(&b->next, (size_t)b->batch) < pictures(b))
         code = forward(b, run, picture, count, observe, user, err);
     free(picture);

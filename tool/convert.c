@@ -54,6 +54,12 @@ static const char *weights_file(const struct options *o)
 /* Decoding takes up to 9 bytes a pixel (a progressive JPEG's), and there are several threads. */
 enum { PIXEL_SHARE = 64 };
 
+/* Of the steps asked for, only these choose by them. */
+static bool needs_channel_histograms(const struct options *o)
+{
+    return o->equalize || o->method == Q8_METHOD_AUTO || o->stats_out;
+}
+
 static void set_up(struct conversion *c)
 {
     const struct options *o = c->o;
@@ -64,6 +70,7 @@ static void set_up(struct conversion *c)
                                .batch = o->batch,
                                .max_pixels = o->max_memory / PIXEL_SHARE,
                                .fast = o->fast,
+                               .no_channel_histograms = !needs_channel_histograms(o),
                                .preprocess = o->preprocess,
                                .checkpoint = stats_checkpoint(o, c->env->team),
                                .checkpoint_seconds = o->checkpoint};

@@ -113,14 +113,11 @@ static int run(int argc, char **argv, q8_team *team)
 }
 
 /** Left alone, glibc keeps ever larger blocks for itself once one of their size was freed, so what
- * a long list of pictures took for a moment would show in the memory of all that follows. But each
- * heap keeps a little of what every picture takes: to ask for it anew each time costs page faults.
- */
+ * a long list of pictures took for a moment would show in the memory of all that follows. */
 static void return_freed_memory(void)
 {
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 1 << 18);
-    mallopt(M_TOP_PAD, 1 << 18);
 #endif
 }
 

@@ -102,7 +102,7 @@ static q8_code read_some(q8_report_data *data, float **values, const q8_samples 
         values[data->n_pictures] = x;
         if (!x)
             return q8_fail_nomem(err);
-        if (q8_samples_read(samples, sample, 0, x, &unreadable)) {
+        if (q8_samples_read(samples, sample, 0, x, NULL, &unreadable)) {
             free(x);
             values[data->n_pictures] = NULL;
             continue;

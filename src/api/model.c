@@ -112,7 +112,7 @@ void q8_model_forget(q8_model *model)
     q8_fast_forget(&model->fast);
     if (model->told)
         q8_told_free(model->told);
-    model->calibrated = false;
+    model->calibrated = model->no_channel_histograms = false;
 }
 
 void q8_model_close(q8_model **model)
@@ -158,6 +158,9 @@ static q8_code calibrate(q8_model *model, const q8_calib_opts *opts, const q8_en
     };
     if (opts->fast && model->gpu)
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "calibration in bf16 is not for a GPU");
+    if (opts->no_channel_histograms && opts->checkpoint)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL, "a checkpoint holds histograms by channel");
+    model->no_channel_histograms = opts->no_channel_histograms;
     q8_code code = q8_fast_begin(&what, env, err);
     if (!code)
         code = opts->checkpoint ? q8_stats_calibrate(model, what, env, err)
@@ -335,6 +338,12 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
     if (opts->compat && model->fast.info.used)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "the older tools' thresholds need a calibration in fp32");
+    const bool is_given = opts->table || opts->compat;
+    if (model->no_channel_histograms && !is_given &&
+        (!opts->no_equalise || opts->method == Q8_METHOD_AUTO))
+        return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                       "%s needs a calibration with histograms by channel",
+                       opts->no_equalise ? "the method auto" : "equalising");
     model->int8 = NULL;
     model->rewritten = NULL;
     q8_arena_close(&model->int8_arena);
@@ -354,7 +363,6 @@ static q8_code quantize_model(q8_model *model, const q8_quant_opts *opts, const 
                                .calibration = &model->calibration,
                                .transform = &model->transform,
                                .gpu = model->gpu};
-    const bool is_given = opts->table || opts->compat;
     q8_code code = q8_keep_float(model, graph, opts, err);
     if (!code)
         code = is_given ? q8_quantize_as_given(graph, model->threshold, &given, env, err)

@@ -28,8 +28,9 @@ struct q8_model {
     q8_fast fast;               /**< holds nothing where calibration was in fp32 */
     q8_gpu *gpu;                /* borrowed; NULL: the CPU */
     bool calibrated;
-    q8_told *told;    /**< since the calibration began */
-    float *threshold; /**< by tensor of `int8` */
+    bool no_channel_histograms; /**< `calibration` lacks them: channels' bins are empty */
+    q8_told *told;              /**< since the calibration began */
+    float *threshold;           /**< by tensor of `int8` */
 };
 
 /** The model becomes one that has not been calibrated. */

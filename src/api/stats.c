@@ -91,6 +91,9 @@ q8_code q8_stats_bytes(const q8_model *model, q8_buf *bytes, q8_err *err)
     if (model->fast.info.used)
         return q8_fail(err, Q8_EINVAL, NULL, NULL,
                        "a file of statistics does not tell bf16 from fp32: calibrate without fast");
+    if (model->no_channel_histograms)
+        return q8_fail(err, Q8_EINVAL, NULL, NULL,
+                       "a file of statistics needs a calibration with histograms by channel");
     q8_arena *arena = q8_arena_open();
     q8_code code = arena ? q8_stats_describe(&subject, model, arena, err) : q8_fail_nomem(err);
     if (!code)

@@ -14,7 +14,7 @@
 /* One thread's own. */
 struct worker {
     q8_stats **stats;        /* by tensor id */
-    q8_channel_queue *queue; /* likewise */
+    q8_channel_queue *queue; /* likewise; NULL: channels' bins are not wanted */
     q8_stats_waiting *waiting;
 };
 
@@ -59,11 +59,15 @@ static q8_code new_stats(q8_stats ***stats, const q8_graph *graph, const bool *w
     return Q8_OK;
 }
 
-static q8_code open_worker(struct worker *w, const q8_graph *graph, const bool *wanted, q8_err *err)
+static q8_code open_worker(struct worker *w, const q8_calibration_of *what, q8_err *err)
 {
-    w->queue = calloc((size_t)graph->n_tensors + 1, sizeof(*w->queue));
-    w->waiting = calloc((size_t)graph->n_tensors + 1, sizeof(*w->waiting));
-    return w->queue && w->waiting ? new_stats(&w->stats, graph, wanted, err) : q8_fail_nomem(err);
+    const bool has_bins = !what->opts->no_channel_histograms;
+    const size_t n = (size_t)what->graph->n_tensors + 1;
+    w->queue = has_bins ? calloc(n, sizeof(*w->queue)) : NULL;
+    w->waiting = calloc(n, sizeof(*w->waiting));
+    if (!w->waiting || (has_bins && !w->queue))
+        return q8_fail_nomem(err);
+    return new_stats(&w->stats, what->graph, what->wanted, err);
 }
 
 static void close_worker(struct worker *w, const q8_graph *graph)
@@ -82,7 +86,8 @@ static q8_code flush_worker(const struct worker *w, const q8_graph *graph, q8_er
     q8_code code = Q8_OK;
     for (int t = 0; t < graph->n_tensors && !code; t++)
         if (w->stats[t]) {
-            q8_channel_queue_flush(&w->queue[t], w->stats[t]->channel_bins);
+            if (w->queue)
+                q8_channel_queue_flush(&w->queue[t], w->stats[t]->channel_bins);
             code = q8_stats_collect(w->stats[t], &w->waiting[t], err);
         }
     return code;
@@ -93,7 +98,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     struct worker *w = user;
     if (view->gpu)
         return q8_stats_add_on_gpu(w->stats[tensor], &w->waiting[tensor], view, err);
-    return q8_stats_queue(w->stats[tensor], &w->queue[tensor], view, err);
+    return q8_stats_queue(w->stats[tensor], w->queue ? &w->queue[tensor] : NULL, view, err);
 }
 
 /* Worker 0's statistics become those of all, and the others' those of nothing. */
@@ -349,7 +354,7 @@ static q8_code open_job(struct job *job, const q8_calibration_of *what, const q8
         return q8_fail_nomem(err);
     for (int i = 0; i < job->n_workers && !code; i++) {
         job->user[i] = &job->worker[i];
-        code = open_worker(&job->worker[i], job->graph, what->wanted, err);
+        code = open_worker(&job->worker[i], what, err);
     }
     if (!code && what->origin)
         code = q8_origin_of_samples(what->origin, job->samples, err);

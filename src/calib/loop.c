@@ -35,6 +35,7 @@ struct outcome {
 /* One thread's own. */
 struct worker {
     q8_run *run;
+    q8_sample_room room;
     size_t *sample; /* of its batch */
     void *user;
     q8_loop_state seen; /* `next` is not used */
@@ -114,7 +115,7 @@ static q8_code read_sample(const struct job *job, struct worker *w, size_t index
     const q8_samples *samples = job->loop->samples;
     q8_code code = Q8_OK;
     for (int i = 0; i < q8_samples_inputs(samples) && !code; i++)
-        code = q8_samples_read(samples, index, i, q8_run_input(w->run, i, at), err);
+        code = q8_samples_read(samples, index, i, q8_run_input(w->run, i, at), &w->room, err);
     return code;
 }
 
@@ -222,6 +223,7 @@ static q8_code work(void *user, int index, q8_err *err)
         q8_team_stop(job->env, 0);
     }
     free(w->sample);
+    q8_sample_room_free(&w->room);
     q8_run_close(&w->run);
     return code;
 }

@@ -43,6 +43,21 @@ const q8_decoder *q8_decoder_by_name(const char *path)
     return NULL;
 }
 
+q8_code q8_picture_make(q8_picture *picture, int width, int height, q8_err *err)
+{
+    const size_t size = (size_t)width * (size_t)height * 3;
+    if (size > picture->room) {
+        q8_picture_free(picture);
+        picture->rgb = malloc(size);
+        if (!picture->rgb)
+            return q8_fail_nomem(err);
+        picture->room = size;
+    }
+    picture->width = width;
+    picture->height = height;
+    return Q8_OK;
+}
+
 q8_code q8_picture_fail(q8_err *err, const q8_encoded *in, const char *fmt, ...)
 {
     const q8_loc loc = {.file = in->name};
@@ -73,10 +88,7 @@ q8_code q8_picture_alloc(q8_picture *picture, const q8_encoded *in, long long wi
     q8_code code = q8_picture_check_size(in, width, height, err);
     if (code != Q8_OK)
         return code;
-    picture->width = (int)width;
-    picture->height = (int)height;
-    picture->rgb = malloc((size_t)width * (size_t)height * 3);
-    return picture->rgb ? Q8_OK : q8_fail_nomem(err);
+    return q8_picture_make(picture, (int)width, (int)height, err);
 }
 
 static q8_code fail_unknown(q8_err *err, const q8_encoded *in)
@@ -102,28 +114,28 @@ static q8_code turn_upright(q8_picture *picture, const q8_decoder *decoder, cons
 
 static q8_code decode(q8_picture *picture, const q8_encoded *in, q8_err *err)
 {
-    memset(picture, 0, sizeof(*picture));
     if (in->size == 0)
         return q8_picture_fail(err, in, "the file is empty");
     const q8_decoder *decoder = q8_decoder_by_content(in->data, in->size);
     if (!decoder)
         return fail_unknown(err, in);
-    q8_code code = decoder->decode(picture, in, err);
-    if (code == Q8_OK)
-        code = turn_upright(picture, decoder, in, err);
-    if (code != Q8_OK)
-        q8_picture_free(picture);
-    return code;
+    const q8_code code = decoder->decode(picture, in, err);
+    return code ? code : turn_upright(picture, decoder, in, err);
 }
 
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err)
 {
-    return decode(picture, &(q8_encoded){name, data, size, Q8_MAX_PIXELS}, err);
+    *picture = (q8_picture){0};
+    const q8_code code = decode(picture, &(q8_encoded){name, data, size, Q8_MAX_PIXELS}, err);
+    if (code)
+        q8_picture_free(picture);
+    return code;
 }
 
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err)
 {
+    *picture = (q8_picture){0};
     return q8_picture_read_within(picture, path, Q8_MAX_PIXELS, err);
 }
 
@@ -131,11 +143,12 @@ q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max
                                q8_err *err)
 {
     q8_bytes bytes = {0};
-    memset(picture, 0, sizeof(*picture));
     q8_code code = q8_file_read(&bytes, path, Q8_MAX_PICTURE_FILE, err);
     if (code == Q8_OK)
         code = decode(picture, &(q8_encoded){path, bytes.data, bytes.size, max_pixels}, err);
     q8_bytes_free(&bytes);
+    if (code)
+        q8_picture_free(picture);
     return code;
 }
 
@@ -144,5 +157,5 @@ void q8_picture_free(q8_picture *picture)
     if (!picture)
         return;
     free(picture->rgb);
-    memset(picture, 0, sizeof(*picture));
+    *picture = (q8_picture){0};
 }

@@ -5,16 +5,22 @@
 #include "base/err.h"
 #include "base/limits.h"
 
-/** 8-bit RGB, rows without padding. */
+/** 8-bit RGB, rows without padding. Zero-initialised is none. */
 typedef struct q8_picture {
     int width, height;
     unsigned char *rgb; /**< from malloc() */
+    size_t room;        /**< bytes there, perhaps more than this picture takes */
 } q8_picture;
+
+/** Makes it one of this size, above 0, in the memory that it has if that is enough; its pixels are
+ * anything. */
+q8_code q8_picture_make(q8_picture *picture, int width, int height, q8_err *err);
 
 /** Decodes JPEG, PNG, WebP, BMP or PPM/PGM/PBM (told apart by content, not by name). Alpha is
  *  dropped, grey becomes equal channels, 16 bits become 8, and what EXIF calls up is up. */
 q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err);
-/** The same for pictures of at most `max_pixels`, and never more than ::Q8_MAX_PIXELS. */
+/** The same for pictures of at most `max_pixels`, and never more than ::Q8_MAX_PIXELS, in the
+ * memory of the picture that `picture` holds, if it is enough: new memory costs page faults. */
 q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max_pixels,
                                q8_err *err);
 /** As q8_picture_read() from memory; `name` is for messages. */

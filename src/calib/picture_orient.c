@@ -56,13 +56,11 @@ q8_code q8_picture_orient(q8_picture *picture, int orientation, q8_err *err)
     if (orientation < 2 || orientation > 8)
         return Q8_OK;
     const struct turn *turn = &turns[orientation];
-    q8_picture turned = {
-        .width = turn->swap ? picture->height : picture->width,
-        .height = turn->swap ? picture->width : picture->height,
-        .rgb = malloc((size_t)picture->width * (size_t)picture->height * 3),
-    };
-    if (!turned.rgb)
-        return q8_fail_nomem(err);
+    q8_picture turned = {0};
+    const q8_code code = q8_picture_make(&turned, turn->swap ? picture->height : picture->width,
+                                         turn->swap ? picture->width : picture->height, err);
+    if (code)
+        return code;
     const struct walk walk = walk_of(picture, turn);
     for (int y = 0; y < turned.height; y += SQUARE)
         for (int x = 0; x < turned.width; x += SQUARE)

@@ -364,27 +364,26 @@ static void normalise(const q8_prep *prep, const unsigned char *rgb, const struc
     }
 }
 
-q8_code q8_prep_picture(const q8_prep *prep, const q8_picture *picture, float *out, q8_err *err)
+q8_code q8_prep_picture(const q8_prep *prep, const q8_picture *picture, q8_picture *resized,
+                        float *out, q8_err *err)
 {
-    unsigned char *resized = NULL;
     const unsigned char *rgb = picture->rgb;
     q8_code code = Q8_OK;
     const struct placement p = place(prep, picture->width, picture->height);
     const q8_window *w = &p.window;
     if (picture->width != w->width || picture->height != w->height) {
-        resized = malloc((size_t)w->width * (size_t)w->height * 3);
-        if (!resized)
-            return q8_fail_nomem(err);
-        code =
-            q8_resize_bilinear(picture->rgb, picture->width, picture->height, resized, w, 3, err);
-        rgb = resized;
+        code = q8_picture_make(resized, w->width, w->height, err);
+        if (!code)
+            code = q8_resize_bilinear(picture->rgb, picture->width, picture->height, resized->rgb,
+                                      w, 3, err);
+        rgb = resized->rgb;
     }
+    if (code)
+        return code;
     /* The colour around a letterboxed picture is the mean, so that it becomes 0. */
     if (w->width != prep->width || w->height != prep->height)
         memset(out, 0,
                (size_t)prep->channels * (size_t)prep->height * (size_t)prep->width * sizeof(*out));
-    if (code == Q8_OK)
-        normalise(prep, rgb, &p, out);
-    free(resized);
-    return code;
+    normalise(prep, rgb, &p, out);
+    return Q8_OK;
 }

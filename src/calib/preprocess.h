@@ -45,7 +45,12 @@ const char *q8_prep_id_text(const q8_prep_id *id, char buf[256]);
 /** What the prototxt says of this input's pictures; NULL: nothing. `transform` may be NULL. */
 const q8_caffe_transform *q8_prep_transform(const q8_caffe_transform *transform, const char *input);
 
-/** @param out channels x height x width floats */
-q8_code q8_prep_picture(const q8_prep *prep, const q8_picture *picture, float *out, q8_err *err);
+/**
+ * @param resized memory for the picture in between, kept for the next call; q8_picture_free() is
+ * the caller's to call
+ * @param out channels x height x width floats
+ */
+q8_code q8_prep_picture(const q8_prep *prep, const q8_picture *picture, q8_picture *resized,
+                        float *out, q8_err *err);
 
 #endif

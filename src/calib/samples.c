@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/memory.h"
 #include "calib/npy.h"
 #include "ops/rows.h"
 
@@ -422,25 +423,43 @@ static q8_code read_tensor(const struct input *in, const char *path, size_t nth,
     return code;
 }
 
-static q8_code read_picture(const struct input *in, const char *path, size_t max_pixels, float *out,
-                            q8_err *err)
+/* Keeps no more than calibration counts for a picture on each thread. */
+static void keep_little(q8_picture *picture)
 {
-    q8_picture picture = {0};
-    q8_code code = q8_picture_read_within(&picture, path, max_pixels, err);
+    if (picture->room > Q8_MEMORY_PICTURE / 2)
+        q8_picture_free(picture);
+}
+
+static q8_code read_picture(const struct input *in, const char *path, size_t max_pixels, float *out,
+                            q8_sample_room *room, q8_err *err)
+{
+    q8_code code = q8_picture_read_within(&room->picture, path, max_pixels, err);
     if (code == Q8_OK)
-        code = q8_prep_picture(&in->prep, &picture, out, err);
-    q8_picture_free(&picture);
+        code = q8_prep_picture(&in->prep, &room->picture, &room->resized, out, err);
+    keep_little(&room->picture);
+    keep_little(&room->resized);
     return code;
 }
 
-q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out, q8_err *err)
+void q8_sample_room_free(q8_sample_room *room)
+{
+    q8_picture_free(&room->picture);
+    q8_picture_free(&room->resized);
+}
+
+q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out,
+                        q8_sample_room *room, q8_err *err)
 {
     const struct input *in = &samples->input[input];
     const struct item item = in->item[index];
-    char room[Q8_MAX_PATH];
-    const char *path = q8_picture_list_path(&in->list, item.file, room);
-    return item.nth == PICTURE ? read_picture(in, path, samples->max_pixels, out, err)
-                               : read_tensor(in, path, item.nth, out, err);
+    char text[Q8_MAX_PATH];
+    const char *path = q8_picture_list_path(&in->list, item.file, text);
+    if (item.nth != PICTURE)
+        return read_tensor(in, path, item.nth, out, err);
+    q8_sample_room own = {0};
+    const q8_code code = read_picture(in, path, samples->max_pixels, out, room ? room : &own, err);
+    q8_sample_room_free(&own);
+    return code;
 }
 
 bool q8_sample_unreadable(q8_code code)

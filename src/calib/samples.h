@@ -35,14 +35,22 @@ size_t q8_samples_count(const q8_samples *samples);
 const char *q8_samples_path(const q8_samples *samples, size_t index, char path[Q8_MAX_PATH]);
 int q8_samples_inputs(const q8_samples *samples);
 
+/** Memory for pictures, kept by a thread from one to the next. Zero-initialised is empty. */
+typedef struct q8_sample_room {
+    q8_picture picture, resized;
+} q8_sample_room;
+
+void q8_sample_room_free(q8_sample_room *room);
+
 /**
  * Reads one input's part of a sample; may be called from many threads. An error that is the file's
  * fault names it.
  * @param input counted as in q8_run_input()
  * @param out as many floats as the input has elements
+ * @param room of the thread's own; NULL: none is kept
  */
 q8_code q8_samples_read(const q8_samples *samples, size_t index, int input, float *out,
-                        q8_err *err);
+                        q8_sample_room *room, q8_err *err);
 
 /** How an input's pictures are preprocessed. */
 q8_prep_id q8_samples_prep_id(const q8_samples *samples, int input);

@@ -381,12 +381,12 @@ void q8_stats_add(q8_stats *stats, const q8_view *view)
 
 q8_code q8_stats_queue(q8_stats *stats, q8_channel_queue *queue, const q8_view *view, q8_err *err)
 {
-    if (view->batch >= Q8_CHANNEL_QUEUE) {
-        q8_stats_add(stats, view);
-        return Q8_OK;
-    }
     add_values(stats, view);
-    return q8_channel_queue_add(queue, stats->channel_bins, view, err);
+    if (queue && view->batch < Q8_CHANNEL_QUEUE)
+        return q8_channel_queue_add(queue, stats->channel_bins, view, err);
+    if (queue)
+        q8_channel_bins_add(stats->channel_bins, view);
+    return Q8_OK;
 }
 
 void q8_stats_merge(q8_stats *into, const q8_stats *from)

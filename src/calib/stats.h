@@ -51,7 +51,8 @@ size_t q8_stats_size(int channels);
 q8_code q8_stats_copy(q8_stats *stats, const q8_stats *from, q8_err *err);
 /** Adds what a view holds (its `batch` pictures; blocks' padding channels left out). */
 void q8_stats_add(q8_stats *stats, const q8_view *view);
-/** The same, faster for views of few pictures; some of it may wait until the queue is flushed. */
+/** The same, faster for views of few pictures; some of it may wait until the queue is flushed.
+ * @param queue NULL: the channels' bins are left as they are */
 q8_code q8_stats_queue(q8_stats *stats, q8_channel_queue *queue, const q8_view *view, q8_err *err);
 /** Mean of a channel's values; 0 before the first. */
 float q8_stats_channel_mean(const q8_stats *stats, int channel);

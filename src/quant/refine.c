@@ -131,9 +131,10 @@ static q8_code read_sample(struct refine *r, size_t sample, int at, q8_err *err)
     for (int i = 0; i < r->graph->n_nodes && !code; i++) {
         const q8_node *node = r->graph->node[i];
         if (node->op == &q8_op_input)
-            code = q8_samples_read(
-                r->opts->samples, sample, input++,
-                r->value[node->out[0]].at[EXACT] + (size_t)at * count_of(r, node->out[0]), err);
+            code = q8_samples_read(r->opts->samples, sample, input++,
+                                   r->value[node->out[0]].at[EXACT] +
+                                       (size_t)at * count_of(r, node->out[0]),
+                                   NULL, err);
     }
     return code;
 }

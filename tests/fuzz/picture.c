@@ -12,13 +12,15 @@
 static void make_inputs(const q8_picture *picture, q8_err *err)
 {
     const q8_shape shape = {3, {3, 6, 5}};
+    q8_picture resized = {0}; /* taken again, as calibration does */
     for (int resize = Q8_RESIZE_STRETCH; resize <= Q8_RESIZE_LETTERBOX; resize++) {
         const q8_preprocess pre = {.resize = resize};
         float input[3 * 6 * 5];
         q8_prep prep;
         fuzz_must(q8_prep_open(&prep, &pre, NULL, &shape, NULL, NULL, err), err, "preprocessing");
-        fuzz_must(q8_prep_picture(&prep, picture, input, err), err, "resize");
+        fuzz_must(q8_prep_picture(&prep, picture, &resized, input, err), err, "resize");
     }
+    q8_picture_free(&resized);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -52,7 +52,7 @@ static q8_code write_input(const q8_samples *samples, size_t sample, int input,
     float *values = malloc(n * sizeof(*values));
     snprintf(path, sizeof(path), "%s/%zu_%d.f32", dir, sample, input);
     q8_code code =
-        values ? q8_samples_read(samples, sample, input, values, err) : q8_fail_nomem(err);
+        values ? q8_samples_read(samples, sample, input, values, NULL, err) : q8_fail_nomem(err);
     if (!code)
         code = write_floats(path, values, n, err);
     free(values);

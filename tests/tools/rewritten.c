@@ -108,7 +108,7 @@ static q8_code run(const struct net *net, const q8_graph *graph, q8_backend_kind
     if (!code)
         code = q8_run_open(&r, exec, err);
     for (int i = 0; !code && i < q8_samples_inputs(samples); i++)
-        code = q8_samples_read(samples, 0, i, q8_run_input(r, i, 0), err);
+        code = q8_samples_read(samples, 0, i, q8_run_input(r, i, 0), NULL, err);
     if (!code)
         code = q8_run_forward(r, 1, watch, &watcher, err);
     q8_run_close(&r);

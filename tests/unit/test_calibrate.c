@@ -235,13 +235,14 @@ static void test_against_serial(void **state)
     for (int i = 0; i < PICTURES; i++) {
         char path[128];
         float input[3 * SIZE * SIZE];
-        q8_picture picture = {0};
+        q8_picture picture = {0}, resized = {0};
         picture_path(f, i, path, sizeof(path));
         assert_int_equal(q8_picture_read(&picture, path, &err), Q8_OK);
-        assert_int_equal(q8_prep_picture(&prep, &picture, input, &err), Q8_OK);
+        assert_int_equal(q8_prep_picture(&prep, &picture, &resized, input, &err), Q8_OK);
         const q8_view view = {input, 1, {3, {3, SIZE, SIZE}}, 1, NULL};
         q8_stats_add(&want, &view);
         q8_picture_free(&picture);
+        q8_picture_free(&resized);
     }
     const q8_stats *got = cal.stats[0];
     assert_memory_equal(&got->hist, &want.hist, sizeof(want.hist));

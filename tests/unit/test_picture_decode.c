@@ -217,6 +217,35 @@ static void animations_are_refused(void **state)
         assert_string_equal(err.text, "a WebP, which this build cannot read");
 }
 
+/* Larger and smaller ones, turned ones and one that cannot be read, in whatever memory is there. */
+static void memory_is_taken_again(void **state)
+{
+    (void)state;
+    q8_picture kept = {0};
+    int taken = 0;
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < n_cases; i++) {
+            const struct expected *e = &cases[i];
+            const unsigned char *before = kept.rgb;
+            const size_t room = kept.room;
+            q8_err err = {0};
+            if (!readable(e->name))
+                continue;
+            if (q8_picture_read_within(&kept, data_path(e->name), Q8_MAX_PIXELS, &err) != Q8_OK)
+                fail_msg("%s: %s", err.file, err.text);
+            assert_int_equal(kept.width, e->width);
+            assert_int_equal(kept.height, e->height);
+            assert_true(picture_hash(&kept) == e->hash);
+            assert_true(kept.room >= (size_t)e->width * (size_t)e->height * 3);
+            taken += before && kept.rgb == before && kept.room == room;
+        }
+    assert_true(taken > n_cases);
+    q8_err err = {0};
+    assert_int_equal(q8_picture_read_within(&kept, "/nowhere.jpg", Q8_MAX_PIXELS, &err), Q8_EIO);
+    assert_null(kept.rgb);
+    assert_int_equal(kept.room, 0);
+}
+
 /* A 40-byte header, 16 colours of which colour i is (i, 2i, 3i). */
 static size_t make_rle4(unsigned char *bmp, int width, int height, const unsigned char *runs,
                         size_t size)
@@ -281,6 +310,7 @@ int main(void)
         cmocka_unit_test(what_is_no_picture_is_named_so),
         cmocka_unit_test(truncation_is_told),
         cmocka_unit_test(a_missing_file_is_an_error),
+        cmocka_unit_test(memory_is_taken_again),
         cmocka_unit_test(animations_are_refused),
         cmocka_unit_test(rle4_runs),
     };

@@ -8,7 +8,7 @@
 
 /* Two pixels, no resizing. */
 static unsigned char two[] = {10, 20, 30, 255, 0, 128};
-static const q8_picture picture = {2, 1, two};
+static const q8_picture picture = {2, 1, two, 0};
 
 static q8_arena *arena;
 static char notes[1024];
@@ -35,10 +35,12 @@ static void to_input(const q8_picture *p, const q8_preprocess *pre, int channels
                      int width, float *out)
 {
     q8_prep prep;
+    q8_picture resized = {0};
     q8_err err;
     if (open_prep(&prep, pre, NULL, channels, height, width, &err) != Q8_OK ||
-        q8_prep_picture(&prep, p, out, &err) != Q8_OK)
+        q8_prep_picture(&prep, p, &resized, out, &err) != Q8_OK)
         fail_msg("%s", err.text);
+    q8_picture_free(&resized);
 }
 
 static void check_values(const float *got, const float *expected, int n)
@@ -103,7 +105,7 @@ static void resizes_first(void **state)
     const q8_window whole = {4, 3, 0, 0, 4, 3};
     for (size_t i = 0; i < sizeof(src); i++)
         src[i] = (unsigned char)(next_random(&random) >> 24);
-    const q8_picture p = {9, 5, src};
+    const q8_picture p = {9, 5, src, 0};
     assert_int_equal(q8_resize_bilinear(src, 9, 5, small, &whole, 3, &err), Q8_OK);
     to_input(&p, &(q8_preprocess){0}, 3, 3, 4, out);
     to_input(&p, &(q8_preprocess){0}, 1, 3, 4, gray);
@@ -122,7 +124,7 @@ static void check_place(int resize, int src_w, int src_h, int w, int h, const ch
     unsigned char *white = malloc((size_t)(src_w * src_h * 3));
     assert_non_null(white);
     memset(white, 255, (size_t)(src_w * src_h * 3));
-    const q8_picture p = {src_w, src_h, white};
+    const q8_picture p = {src_w, src_h, white, 0};
     /* Resizing may darken white by 1. */
     to_input(&p, &(q8_preprocess){.resize = resize, .n_mean = 1, .mean = {200}}, 1, h, w, out);
     for (int i = 0; i < w * h; i++) {
@@ -173,13 +175,13 @@ static void crops_the_middle(void **state)
     for (int i = 0; i < 9 * 4 * 3; i++)
         ramp[i] = (unsigned char)(10 * (i / 3 % 9));
     const q8_preprocess pre = {.resize = Q8_RESIZE_CROP};
-    const q8_picture wide = {9, 4, ramp};
+    const q8_picture wide = {9, 4, ramp, 0};
     to_input(&wide, &pre, 1, 4, 4, out);
     for (int i = 0; i < 16; i++)
         assert_true(out[i] == (float)(10 * (2 + i % 4)));
     for (int i = 0; i < 9 * 4 * 3; i++)
         ramp[i] = (unsigned char)(10 * (i / 12));
-    const q8_picture tall = {4, 9, ramp};
+    const q8_picture tall = {4, 9, ramp, 0};
     to_input(&tall, &pre, 1, 4, 4, out);
     for (int i = 0; i < 16; i++)
         assert_true(out[i] == (float)(10 * (2 + i / 4)));
@@ -187,7 +189,7 @@ static void crops_the_middle(void **state)
     unsigned char *line = calloc(1 << 20, 3);
     assert_non_null(line);
     line[3 * ((1 << 19) - 1)] = line[3 * (1 << 19)] = 200;
-    const q8_picture thin = {1 << 20, 1, line};
+    const q8_picture thin = {1 << 20, 1, line, 0};
     to_input(&thin, &(q8_preprocess){.resize = Q8_RESIZE_CROP, .pixel = Q8_PIXEL_RGB}, 3, 2, 2,
              out);
     assert_true(out[0] > 190 && out[3] > 190 && out[4] == 0);
@@ -298,10 +300,12 @@ static void check_taken(const q8_preprocess *pre, const q8_caffe_transform *t,
                         const float *expected, const char *note)
 {
     q8_prep prep;
+    q8_picture resized = {0};
     q8_err err;
     float out[6];
     assert_int_equal(open_prep(&prep, pre, t, 3, 1, 2, &err), Q8_OK);
-    assert_int_equal(q8_prep_picture(&prep, &picture, out, &err), Q8_OK);
+    assert_int_equal(q8_prep_picture(&prep, &picture, &resized, out, &err), Q8_OK);
+    q8_picture_free(&resized);
     check_values(out, expected, 6);
     assert_string_equal(notes, note);
 }

@@ -104,7 +104,7 @@ static void check_first(q8_samples *samples, int input, const int *expected, siz
     for (size_t i = 0; i < n; i++) {
         float values[64];
         q8_err err = {0};
-        assert_int_equal(q8_samples_read(samples, i, input, values, &err), Q8_OK);
+        assert_int_equal(q8_samples_read(samples, i, input, values, NULL, &err), Q8_OK);
         assert_true(values[0] == (float)expected[i]);
     }
 }
@@ -213,7 +213,7 @@ static void wrong_tensors(void **state)
     float values[6];
     q8_err err = {0};
     assert_int_equal(q8_samples_count(samples), 1);
-    assert_int_equal(q8_samples_read(samples, 0, 0, values, &err), Q8_EFORMAT);
+    assert_int_equal(q8_samples_read(samples, 0, 0, values, NULL, &err), Q8_EFORMAT);
     assert_string_equal(err.file, source);
     q8_samples_close(&samples);
 }
