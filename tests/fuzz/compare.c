@@ -9,6 +9,7 @@
 #include "layers.h"
 #include "ops/input.h"
 #include "ops/rows.h"
+#include "ops/unary.h"
 
 enum { RUNS = 3, MORE_RUNS = 24 };
 
@@ -56,13 +57,21 @@ static float **new_values(const q8_graph *graph)
     return value;
 }
 
-/* Every element a little off, relative to itself or to the tensor's usual size. */
-static void disturb(float *x, size_t n, uint64_t *state)
+/* What an op's rounding is relative to even where its output is small: the 1 that ELU takes off
+ * exp(x), as Caffe and oneDNN do it. */
+static double scale_inside(const q8_node *node)
+{
+    const q8_elu_attr *a = node->attr;
+    return node->op == &q8_op_elu ? fabs((double)a->alpha) : 0;
+}
+
+/* Every element a little off, relative to itself, to the tensor's usual size or to `least`. */
+static void disturb(float *x, size_t n, double least, uint64_t *state)
 {
     double power = 0;
     for (size_t i = 0; i < n; i++)
         power += isfinite(x[i]) ? (double)x[i] * (double)x[i] : 0;
-    const double usual = n ? sqrt(power / (double)n) : 0;
+    const double usual = fmax(n ? sqrt(power / (double)n) : 0, least);
     for (size_t i = 0; i < n; i++) {
         const double unit = (double)(fuzz_random(state) >> 11) * 0x1p-52 - 1;
         const double y = (double)x[i] + noise * unit * fmax(fabs((double)x[i]), usual);
@@ -109,7 +118,7 @@ static q8_code run_all(const fuzz_reference *r, float **value, int disturbed, q8
         }
         for (int k = 0; k < node->n_out && is_noisy; k++)
             disturb(value[node->out[k]], q8_shape_count(&r->graph->tensor[node->out[k]].shape),
-                    &state);
+                    scale_inside(node), &state);
     }
     return Q8_OK;
 }

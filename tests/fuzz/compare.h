@@ -19,7 +19,8 @@ typedef struct fuzz_reference {
 
 /**
  * Runs every node in plain C. Tolerances are ::FUZZ_NMSE and 100 times what changes when every
- * element of every tensor is off by up to 1e-6: so a network that amplifies errors, or decides by
+ * element of every tensor is off by up to 1e-6, of itself or what is usual there (of alpha in an
+ * ELU, which rounds exp(x) - 1): so a network that amplifies errors, or decides by
  * them (ArgMax, DetectionOutput), is not held to more than it can keep.
  */
 q8_code fuzz_reference_make(fuzz_reference *reference, const q8_graph *graph, uint64_t seed,
