@@ -1,0 +1,86 @@
+/* Nodes that need no memory of their own: their outputs are other tensors' memory. */
+#include "exec/layout.h"
+#include "exec/planner.h"
+#include "ops/rows.h"
+#include "ops/simple.h"
+
+/* --- other names ------------------------------------------------------------------------------ */
+
+bool q8_plan_passes_through(const q8_node *node, const q8_edges *e)
+{
+    return node->n_in == 1 && node->op->is_identity && node->op->is_identity(node, e->in, e->out);
+}
+
+/* Only a changed shape needs plain order. */
+q8_code q8_plan_alias(q8_planner *p, const q8_node *node, const q8_edges *e)
+{
+    int block = p->place[node->in[0]].block, part;
+    for (int i = 0; i < node->n_out && block != Q8_ON_GPU; i++)
+        if (!q8_shape_equal(&e->in[0], &e->out[i]))
+            block = 1;
+    q8_code code = q8_planner_get_part(p, node->in[0], block, &part);
+    if (code)
+        return code;
+    for (int i = 0; i < node->n_out; i++)
+        q8_planner_set_made(p, node->out[i], block, part);
+    return Q8_OK;
+}
+
+/* --- concatenations in place ------------------------------------------------------------------ */
+
+/* Does the concatenation put its inputs, as they lie in memory, one behind the other? Only for a
+ * picture at a time, and where nothing reads an input as a batch of its own. */
+static bool inputs_lie_in_a_row(const q8_planner *p, const q8_node *node, const q8_edges *e)
+{
+    const q8_concat_attr *a = node->attr;
+    if (p->batch != 1 || (a->axis != 0 && a->axis != -e->out[0].rank))
+        return false;
+    for (int i = 0; i < node->n_in; i++) {
+        if (e->in_block[i] != e->in_block[0] || e->in_block[i] == Q8_CHANNELS_LAST)
+            return false;
+        const int block = q8_layout_block(&e->in[i], e->in_block[i]);
+        const size_t bytes = q8_layout_count(&e->in[i], block) * sizeof(float);
+        if (e->in[i].dim[0] % block || bytes % Q8_SLAB_ALIGN ||
+            p->place[node->in[i]].last_use >= p->front)
+            return false;
+    }
+    return true;
+}
+
+/* The part a tensor was made in, if it may become a piece of a larger one: of a batch, a piece's
+ * pictures would not follow each other. */
+static q8_slab_part *free_part(const q8_planner *p, int tensor)
+{
+    const q8_place *place = &p->place[tensor];
+    const int index = place->part[q8_place_index(place->block)];
+    q8_slab_part *part = &p->exec->part[index];
+    return part->whole || (p->exec->batch > 1 && p->in_batch[index]) ? NULL : part;
+}
+
+q8_code q8_plan_concat(q8_planner *p, const q8_node *node, const q8_edges *e, bool *planned)
+{
+    int whole;
+    size_t at = 0;
+    *planned = false;
+    if (node->op != &q8_op_concat || !inputs_lie_in_a_row(p, node, e))
+        return Q8_OK;
+    for (int i = 0; i < node->n_in; i++) {
+        if (!free_part(p, node->in[i]))
+            return Q8_OK;
+        for (int k = 0; k < i; k++)
+            if (free_part(p, node->in[i]) == free_part(p, node->in[k]))
+                return Q8_OK;
+    }
+    q8_code code =
+        q8_planner_add_part(p, node->out[0], e->in_block[0], p->exec->n_steps - 1, &whole);
+    for (int i = 0; i < node->n_in && !code; i++) {
+        q8_slab_part *piece = free_part(p, node->in[i]);
+        piece->whole = whole + 1;
+        piece->at = at;
+        at += piece->bytes;
+    }
+    if (!code)
+        q8_planner_set_made(p, node->out[0], e->in_block[0], whole);
+    *planned = true;
+    return code;
+}
