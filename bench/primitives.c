@@ -361,7 +361,7 @@ static const char *open_other(struct candidate *c, const q8_graph *graph, const 
     for (int i = 0; i < node->n_in; i++)
         block[i] = graph->tensor[node->in[i]].shape.rank == 3 ? 16 : 1;
     const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU};
-    if (q8_plan_kernel(graph, node, &opts, block, 1, &c->kernel, &backend, &err))
+    if (q8_plan_kernel(graph, node, &opts, NULL, block, 1, &c->kernel, &backend, &err))
         exit(1);
     c->constants = q8_pages_alloc(c->kernel->constants);
     if (!c->constants || q8_kernel_prepare(c->kernel, c->constants, &err))

@@ -3,6 +3,7 @@
 #define Q8_EXEC_BACKEND_H
 
 #include "exec/exec.h"
+#include "ops/op.h"
 
 /** A tensor of a run in the memory it was planned in. */
 typedef union q8_spot {
@@ -31,6 +32,7 @@ typedef struct q8_kernel {
     q8_code (*enqueue)(const struct q8_kernel *kernel, struct q8_gpu_run *run, const q8_spot *in,
                        const q8_spot *out, q8_err *err);
     size_t gpu_scratch; /**< bytes enqueue() needs */
+    bool adds;          /**< of a residual: its output's memory holds what is added */
 } q8_kernel;
 
 static inline q8_code q8_kernel_prepare(q8_kernel *kernel, void *constants, q8_err *err)
@@ -44,6 +46,11 @@ typedef struct q8_backend {
      *  @param in_block current layout of each input: a layout-agnostic node keeps it */
     q8_code (*compile)(const q8_graph *graph, const q8_node *node, const int *in_block, int batch,
                        q8_kernel **kernel, q8_err *err);
+    /** The same for a node whose output is added to what its memory holds, and then goes through an
+     * activation, as at the end of a residual block: all in one kernel, or none. NULL: never. */
+    q8_code (*compile_residual)(const q8_graph *graph, const q8_node *node,
+                                const q8_activation *after, const int *in_block, int batch,
+                                q8_kernel **kernel, q8_err *err);
 } q8_backend;
 
 extern const q8_backend q8_backend_plain; /**< supports everything */

@@ -68,7 +68,7 @@ q8_code q8_runner_open(q8_runner **out, const q8_graph *graph, const q8_node *no
     if (!code)
         code = q8_pointwise_compile(graph, node, &r->kernel, err);
     if (!code && !r->kernel)
-        code = q8_plan_kernel(graph, node, &opts, plain, 1, &r->kernel, &backend, err);
+        code = q8_plan_kernel(graph, node, &opts, NULL, plain, 1, &r->kernel, &backend, err);
     if (!code && !(r->constants = q8_pages_alloc(r->kernel->constants)))
         code = q8_fail_nomem(err);
     if (!code)

@@ -336,31 +336,51 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
     return code;
 }
 
+/* By a primitive of oneDNN. */
+static q8_code compile_primitive(const q8_graph *graph, const q8_node *node,
+                                 const q8_activation *residual, const int *in_block, int batch,
+                                 q8_kernel **kernel, q8_err *err)
+{
+    const q8_dnnl_compile_fn by_onednn = find_compile(node);
+    *kernel = NULL;
+    /* Plain C takes what may not fit. */
+    if (!by_onednn || node->n_in != 1 || node->n_out != 1 || !q8_dnnl_fits_node(graph, node, batch))
+        return Q8_OK;
+    const q8_dnnl_job job = {
+        .graph = graph,
+        .node = node,
+        .in = &graph->tensor[node->in[0]].shape,
+        .out = &graph->tensor[node->out[0]].shape,
+        .in_block = in_block[0],
+        .block = best_block(),
+        .residual = residual,
+        .batch = batch,
+        .times = 1,
+        .err = err,
+    };
+    return q8_dnnl_compile(&job, by_onednn, kernel);
+}
+
 static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
                             int batch, q8_kernel **kernel, q8_err *err)
 {
-    *kernel = NULL;
-    const q8_dnnl_compile_fn by_onednn = find_compile(node);
-    /* Plain C takes what may not fit. */
-    if (by_onednn && node->n_in == 1 && node->n_out == 1 && q8_dnnl_fits_node(graph, node, batch)) {
-        const q8_dnnl_job job = {
-            .graph = graph,
-            .node = node,
-            .in = &graph->tensor[node->in[0]].shape,
-            .out = &graph->tensor[node->out[0]].shape,
-            .in_block = in_block[0],
-            .block = best_block(),
-            .batch = batch,
-            .times = 1,
-            .err = err,
-        };
-        q8_code code = q8_dnnl_compile(&job, by_onednn, kernel);
-        if (code || *kernel)
-            return code;
-    }
-    return q8_blocked_compile(graph, node, in_block, batch, kernel, err);
+    const q8_code code = compile_primitive(graph, node, NULL, in_block, batch, kernel, err);
+    return code || *kernel ? code : q8_blocked_compile(graph, node, in_block, batch, kernel, err);
 }
 
-const q8_backend q8_backend_onednn = {"onednn", compile_node};
+static q8_code compile_residual(const q8_graph *graph, const q8_node *node,
+                                const q8_activation *after, const int *in_block, int batch,
+                                q8_kernel **kernel, q8_err *err)
+{
+    *kernel = NULL;
+    if (node->op != &q8_op_convolution)
+        return Q8_OK;
+    const q8_code code = compile_primitive(graph, node, after, in_block, batch, kernel, err);
+    if (*kernel)
+        (*kernel)->adds = true;
+    return code;
+}
+
+const q8_backend q8_backend_onednn = {"onednn", compile_node, compile_residual};
 
 #endif

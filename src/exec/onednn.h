@@ -25,11 +25,12 @@ void q8_dnnl_leave(const q8_dnnl_before *before);
 typedef struct q8_dnnl_job {
     const q8_graph *graph;
     const q8_node *node;
-    const q8_shape *in, *out; /**< of the first input and output */
-    int in_block;             /**< layout the first input has now */
-    int block;                /**< the layout this processor's kernels are best at */
-    int batch;                /**< pictures the primitive computes at once */
-    int times;                /**< how often it runs for the plan's batch */
+    const q8_shape *in, *out;      /**< of the first input and output */
+    int in_block;                  /**< layout the first input has now */
+    int block;                     /**< the layout this processor's kernels are best at */
+    const q8_activation *residual; /**< after adding to what the output holds; NULL: no adding */
+    int batch;                     /**< pictures the primitive computes at once */
+    int times;                     /**< how often it runs for the plan's batch */
     dnnl_engine_t engine;
     bool *engine_taken; /**< set once a kernel owns the engine */
     q8_err *err;

@@ -17,19 +17,40 @@
 #include "ops/conv.h"
 #include "ops/rows.h"
 
-/* To the nearest, halves to even; NaN stays NaN. */
+/* To the nearest, halves to even; NaN stays NaN, and denormals become 0 as they do in products. */
 static inline uint16_t round_bf16(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof(bits));
+    const uint32_t magnitude = bits & INT32_MAX;
     const uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (uint16_t)((bits & INT32_MAX) > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
+    if (magnitude < 0x00800000)
+        return (uint16_t)(bits >> 16 & 0x8000);
+    return (uint16_t)(magnitude > 0x7f800000 ? bits >> 16 | 0x40 : rounded);
 }
 
-Q8_SIMD_CLONES
+#ifdef Q8_SIMD_X86
+/* Every processor with one of the layouts below has this. @return values done */
+__attribute__((target("avx512f,avx512bf16"))) static size_t
+round_avx512bf16(const float *restrict x, uint16_t *restrict y, size_t n)
+{
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
+        memcpy(y + i, &rounded, sizeof(rounded));
+    }
+    return i;
+}
+#endif
+
 static void round_floats(const float *restrict x, uint16_t *restrict y, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    size_t i = 0;
+#ifdef Q8_SIMD_X86
+    if (__builtin_cpu_supports("avx512bf16"))
+        i = round_avx512bf16(x, y, n);
+#endif
+    for (; i < n; i++)
         y[i] = round_bf16(x[i]);
 }
 
@@ -134,8 +155,9 @@ static q8_code compile_convolution(const q8_dnnl_job *job, q8_kernel **kernel)
     return repays_rounding(job) ? q8_dnnl_compile_convolution_in(job, &way, kernel) : Q8_OK;
 }
 
-static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
-                            int batch, q8_kernel **kernel, q8_err *err)
+static q8_code compile_residual(const q8_graph *graph, const q8_node *node,
+                                const q8_activation *after, const int *in_block, int batch,
+                                q8_kernel **kernel, q8_err *err)
 {
     const int block = fast_block();
     *kernel = NULL;
@@ -149,16 +171,27 @@ static q8_code compile_node(const q8_graph *graph, const q8_node *node, const in
         .out = &graph->tensor[node->out[0]].shape,
         .in_block = in_block[0],
         .block = block,
+        .residual = after,
         .batch = 1,
         .times = 1,
         .err = err,
     };
     q8_kernel *conv;
     q8_code code = q8_dnnl_compile(&job, compile_convolution, &conv);
-    return code || !conv ? code : wrap(&job, conv, batch, kernel);
+    if (!code && conv)
+        code = wrap(&job, conv, batch, kernel);
+    if (!code && conv)
+        (*kernel)->adds = after != NULL;
+    return code;
 }
 
-const q8_backend q8_backend_bf16 = {"bf16", compile_node};
+static q8_code compile_node(const q8_graph *graph, const q8_node *node, const int *in_block,
+                            int batch, q8_kernel **kernel, q8_err *err)
+{
+    return compile_residual(graph, node, NULL, in_block, batch, kernel, err);
+}
+
+const q8_backend q8_backend_bf16 = {"bf16", compile_node, compile_residual};
 
 #endif
 

@@ -13,15 +13,20 @@
 
 /* --- what the kinds share --------------------------------------------------------------------- */
 
-/* A fused activation as attributes; NULL where oneDNN has no such function. */
+/* A fused activation, or an addition and the one behind it, as attributes; NULL where oneDNN has no
+ * such function. */
 static q8_code make_attr(const q8_dnnl_job *job, const q8_activation *act,
                          dnnl_primitive_attr_t *attr)
 {
+    const q8_activation *last = job->residual ? job->residual : act;
     q8_dnnl_eltwise post;
     *attr = NULL;
-    if (act->type != Q8_ACT_NONE && !q8_dnnl_activation(act, &post))
+    if (job->residual && act->type != Q8_ACT_NONE) /* it would come before the addition */
         return Q8_OK;
-    dnnl_status_t status = q8_dnnl_attr(attr, act->type == Q8_ACT_NONE ? NULL : &post);
+    if (last->type != Q8_ACT_NONE && !q8_dnnl_activation(last, &post))
+        return Q8_OK;
+    dnnl_status_t status =
+        q8_dnnl_attr(attr, job->residual != NULL, last->type == Q8_ACT_NONE ? NULL : &post);
     return status ? q8_dnnl_fail(job, "fuse the activation", status) : Q8_OK;
 }
 
@@ -141,7 +146,8 @@ static bool suits_winograd(const q8_dnnl_job *job, const struct convolution *c)
            q8_shape_spatial(job->out) >= MIN_WINOGRAD_AREA;
 }
 
-/* Pictures of 1 to 3 channels are best read as they are, all else in blocks. */
+/* Pictures of 1 to 3 channels are best read as they are, all else in blocks. Adding in the kernel
+ * is not worth another way than the best. */
 static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_kernel **kernel)
 {
     const int b = job->block;
@@ -163,7 +169,10 @@ static q8_code try_ways(const q8_dnnl_job *job, const struct convolution *c, q8_
         if (!code && !*kernel) /* it may have taken too much scratch memory */
             code = try_way(&one, c, &winograd, kernel);
     }
-    for (int i = here == b; !code && !*kernel && i < 4; i++)
+    const int first = here == b, end = job->residual ? first + 1 : 4;
+    if (job->residual && suits_winograd(job, c))
+        return code;
+    for (int i = first; !code && !*kernel && i < end; i++)
         code = try_way(job, c, &direct[i], kernel);
     return code;
 }

@@ -106,31 +106,49 @@ bool q8_dnnl_activation(const q8_activation *act, q8_dnnl_eltwise *e)
     }
 }
 
-static dnnl_status_t add_post(dnnl_primitive_attr_t attr, const q8_dnnl_eltwise *e)
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+#if V3
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(ops, 1);
+#endif
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, const q8_dnnl_eltwise *e)
+{
+#if V3
+    return dnnl_post_ops_append_eltwise(ops, e->kind, e->alpha, e->beta);
+#else
+    return dnnl_post_ops_append_eltwise(ops, 1, e->kind, e->alpha, e->beta);
+#endif
+}
+
+static dnnl_status_t set_post_ops(dnnl_primitive_attr_t attr, bool adds,
+                                  const q8_dnnl_eltwise *post)
 {
     dnnl_post_ops_t ops;
     dnnl_status_t status = dnnl_post_ops_create(&ops);
     if (status)
         return status;
-#if V3
-    status = dnnl_post_ops_append_eltwise(ops, e->kind, e->alpha, e->beta);
-#else
-    status = dnnl_post_ops_append_eltwise(ops, 1, e->kind, e->alpha, e->beta);
-#endif
+    if (adds)
+        status = append_sum(ops);
+    if (!status && post)
+        status = append_eltwise(ops, post);
     if (!status)
         status = dnnl_primitive_attr_set_post_ops(attr, ops);
     dnnl_post_ops_destroy(ops);
     return status;
 }
 
-dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, const q8_dnnl_eltwise *post)
+dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, bool adds, const q8_dnnl_eltwise *post)
 {
     dnnl_status_t status = dnnl_primitive_attr_create(attr);
     if (status)
         return status;
     status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (!status && post)
-        status = add_post(*attr, post);
+    if (!status && (adds || post))
+        status = set_post_ops(*attr, adds, post);
     if (status)
         dnnl_primitive_attr_destroy(*attr);
     return status;

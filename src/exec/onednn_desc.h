@@ -41,8 +41,8 @@ typedef const dnnl_memory_desc_t *q8_dnnl_md;
 bool q8_dnnl_activation(const q8_activation *act, q8_dnnl_eltwise *eltwise);
 
 /** Attributes of every primitive here: scratch memory from the caller, and a function of the result
- *  if `post` is not NULL. */
-dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, const q8_dnnl_eltwise *post);
+ *  if `post` is not NULL; with `adds`, what the output holds is added to the result before. */
+dnnl_status_t q8_dnnl_attr(dnnl_primitive_attr_t *attr, bool adds, const q8_dnnl_eltwise *post);
 
 /** Reorders constant data into `dst`, perhaps as another type; `src` is a plain format. */
 dnnl_status_t q8_dnnl_reorder(dnnl_engine_t engine, const q8_dnnl_tensor *src,

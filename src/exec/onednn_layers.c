@@ -19,7 +19,7 @@ static q8_code compile_in_some_layout(const q8_dnnl_job *job, describe_fn descri
 {
     const int block[] = {job->in_block, job->block, 1};
     dnnl_primitive_attr_t attr;
-    dnnl_status_t status = q8_dnnl_attr(&attr, NULL);
+    dnnl_status_t status = q8_dnnl_attr(&attr, false, NULL);
     if (status)
         return q8_dnnl_fail(job, "describe the layer", status);
     q8_code code = Q8_OK;

@@ -60,4 +60,4 @@ static q8_code compile_plain(const q8_graph *graph, const q8_node *node, const i
     return Q8_OK;
 }
 
-const q8_backend q8_backend_plain = {"plain", compile_plain};
+const q8_backend q8_backend_plain = {"plain", compile_plain, NULL};

@@ -96,39 +96,84 @@ static void free_edges(q8_edges *e)
     free(e->in_block);
 }
 
+/* The parts that a kernel reads, and behind them the one it adds to. Conversions come before the
+ * node's own step. */
+static q8_code get_parts(q8_planner *p, const q8_node *node, const q8_kernel *kernel,
+                         const q8_residual *residual, int *parts)
+{
+    q8_code code = Q8_OK;
+    for (int i = 0; !code && i < node->n_in; i++)
+        code = q8_planner_get_part(p, node->in[i], kernel->in_block, &parts[i]);
+    if (!code && kernel->adds)
+        code = q8_planner_get_part(p, residual->other, kernel->out_block, &parts[node->n_in]);
+    return code;
+}
+
+static q8_code add_outputs(q8_planner *p, const q8_node *node, const q8_step *step)
+{
+    q8_code code = Q8_OK;
+    for (int i = 0; !code && i < node->n_out; i++) {
+        code = q8_planner_add_part(p, node->out[i], step->kernel->out_block, p->exec->n_steps - 1,
+                                   &step->out[i]);
+        if (!code)
+            q8_planner_set_made(p, node->out[i], step->kernel->out_block, step->out[i]);
+    }
+    return code;
+}
+
+/* The sum takes the place of what is added to. */
+static void finish_residual(q8_planner *p, int index, const q8_residual *residual,
+                            const q8_step *step)
+{
+    step->out[0] = step->in[step->n_in - 1];
+    q8_planner_set_made(p, residual->out, step->kernel->out_block, step->out[0]);
+    for (int i = index + 1; i <= residual->last; i++)
+        p->exec->node_backend[i] = p->exec->node_backend[index];
+    p->planned = residual->last;
+}
+
+static q8_code add_node_step(q8_planner *p, int index, q8_kernel *kernel,
+                             const q8_residual *residual, int *parts)
+{
+    const q8_node *node = p->graph->node[index];
+    const int n_in = node->n_in + kernel->adds;
+    q8_step *step;
+    q8_code code = get_parts(p, node, kernel, residual, parts);
+    if (code) {
+        kernel->close(kernel);
+        return code;
+    }
+    code = q8_planner_add_step(p, kernel, n_in, node->n_out, &step);
+    if (code)
+        return code;
+    for (int i = 0; i < n_in; i++) {
+        q8_planner_touch(p, parts[i], p->exec->n_steps - 1);
+        step->in[i] = parts[i];
+    }
+    if (!kernel->adds)
+        return add_outputs(p, node, step);
+    finish_residual(p, index, residual, step);
+    return Q8_OK;
+}
+
 static q8_code plan_kernel(q8_planner *p, int index, const q8_edges *e)
 {
     const q8_node *node = p->graph->node[index];
+    q8_residual residual;
+    const bool found = q8_plan_residual(p, index, &residual);
     q8_kernel *kernel;
-    q8_code code = q8_plan_kernel(p->graph, node, p->opts, e->in_block, p->batch, &kernel,
-                                  &p->exec->node_backend[index], p->err);
+    q8_code code =
+        q8_plan_kernel(p->graph, node, p->opts, found ? &residual.after : NULL, e->in_block,
+                       p->batch, &kernel, &p->exec->node_backend[index], p->err);
     if (code)
         return code;
-    /* Conversions come before the node's own step, so the inputs' parts are collected first. */
     int *parts = malloc(((size_t)node->n_in + 1) * sizeof(*parts));
-    if (!parts)
-        code = q8_fail_nomem(p->err);
-    for (int i = 0; !code && i < node->n_in; i++)
-        code = q8_planner_get_part(p, node->in[i], kernel->in_block, &parts[i]);
-    if (code) {
+    if (parts) {
+        code = add_node_step(p, index, kernel, &residual, parts);
+    } else {
         kernel->close(kernel);
-        goto fail;
+        code = q8_fail_nomem(p->err);
     }
-    q8_step *step;
-    code = q8_planner_add_step(p, kernel, node->n_in, node->n_out, &step);
-    if (code)
-        goto fail;
-    const int now = p->exec->n_steps - 1;
-    for (int i = 0; i < node->n_in; i++) {
-        q8_planner_touch(p, parts[i], now);
-        step->in[i] = parts[i];
-    }
-    for (int i = 0; !code && i < node->n_out; i++) {
-        code = q8_planner_add_part(p, node->out[i], kernel->out_block, now, &step->out[i]);
-        if (!code)
-            q8_planner_set_made(p, node->out[i], kernel->out_block, step->out[i]);
-    }
-fail:
     free(parts);
     return code;
 }
@@ -221,7 +266,7 @@ static q8_code plan_graph(q8_planner *p)
     for (int i = 0; !code && i < graph->n_nodes; i++) {
         if (i == p->front)
             begin_batch(p);
-        if (graph->node[i]->op == &q8_op_input)
+        if (graph->node[i]->op == &q8_op_input || i <= p->planned)
             code = plan_sights(p, graph->node[i]);
         else if (is_needed(p, graph->node[i]))
             code = plan_node(p, i);
@@ -249,7 +294,7 @@ q8_code q8_exec_open(q8_exec **out, const q8_graph *graph, const q8_exec_opts *o
         return q8_fail(err, Q8_EINVAL, NULL, NULL, "a batch has at least one picture");
     q8_code code = Q8_OK;
     q8_exec *exec = calloc(1, sizeof(*exec));
-    q8_planner p = {.exec = exec, .graph = graph, .opts = opts, .err = err};
+    q8_planner p = {.exec = exec, .graph = graph, .opts = opts, .err = err, .planned = -1};
     p.place = calloc((size_t)graph->n_tensors + 1, sizeof(*p.place));
     if (!exec || !p.place || !(exec->arena = q8_arena_open())) {
         code = q8_fail_nomem(err);

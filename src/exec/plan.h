@@ -49,11 +49,13 @@ struct q8_exec {
 };
 
 /** A node's kernel, still to be prepared, from the first backend that supports it.
+ *  @param residual what follows an addition to the node's output, of which the kernel may do both
+ *  (it `adds`); NULL: nothing does
  *  @param in_block layouts in the host's memory, where such a backend is to read them
  *  @param backend its name */
 q8_code q8_plan_kernel(const q8_graph *graph, const q8_node *node, const q8_exec_opts *opts,
-                       const int *in_block, int batch, q8_kernel **kernel, const char **backend,
-                       q8_err *err);
+                       const q8_activation *residual, const int *in_block, int batch,
+                       q8_kernel **kernel, const char **backend, q8_err *err);
 
 /** Prepares the kernels of all steps, on so many threads. */
 q8_code q8_plan_prepare(q8_exec *exec, int threads, q8_err *err);

@@ -84,3 +84,87 @@ q8_code q8_plan_concat(q8_planner *p, const q8_node *node, const q8_edges *e, bo
     *planned = true;
     return code;
 }
+
+/* --- residual additions ----------------------------------------------------------------------- */
+
+/* Only the node behind it reads what this one makes. */
+static bool is_for_the_next(const q8_planner *p, int index)
+{
+    const q8_node *node = p->graph->node[index];
+    return index + 1 < p->graph->n_nodes && node->n_out == 1 &&
+           !q8_planner_wants(p, node->out[0]) && p->place[node->out[0]].last_use == index + 1;
+}
+
+static bool adds_two(const q8_node *node)
+{
+    const q8_eltwise_attr *a = node->attr;
+    return node->op == &q8_op_eltwise && node->n_in == 2 && a->type == Q8_ELTWISE_SUM &&
+           (a->coeffs.n == 0 || (a->coeffs.v[0] == 1 && a->coeffs.v[1] == 1));
+}
+
+static bool is_piece_or_whole(const q8_planner *p, int part)
+{
+    bool is = p->exec->part[part].whole != 0;
+    for (int i = 0; i < p->exec->n_parts; i++)
+        is = is || p->exec->part[i].whole == part + 1;
+    return is;
+}
+
+static bool is_in_part(const q8_place *place, int part)
+{
+    bool is = false;
+    for (int i = 0; i < Q8_N_PLACES; i++)
+        is = is || place->part[i] == part;
+    return is;
+}
+
+/* Nobody needs what is in the part behind the node `last`, under whatever name. The callers'
+ * inputs stay as they are. */
+static bool is_free_after(const q8_planner *p, int part, int last)
+{
+    if (p->exec->part[part].first < 0 || is_piece_or_whole(p, part))
+        return false;
+    for (int t = 0; t < p->graph->n_tensors; t++)
+        if (p->place[t].last_use > last && is_in_part(&p->place[t], part))
+            return false;
+    return true;
+}
+
+static bool may_be_overwritten(const q8_planner *p, int tensor, int last)
+{
+    const q8_place *place = &p->place[tensor];
+    bool may = place->block != 0;
+    for (int i = 0; i < Q8_N_PLACES && may; i++)
+        may = place->part[i] < 0 || is_free_after(p, place->part[i], last);
+    return may;
+}
+
+/* @param after set where the node is an activation of what the one before it makes */
+static bool is_activation(const q8_planner *p, int index, q8_activation *after)
+{
+    const q8_node *node = p->graph->node[index];
+    q8_activation act;
+    if (!node->op->as_activation || node->n_in != 1 ||
+        !node->op->as_activation(node, p->exec->arena, &act))
+        return false;
+    *after = act;
+    return true;
+}
+
+bool q8_plan_residual(const q8_planner *p, int index, q8_residual *residual)
+{
+    const q8_node *const *node = (const q8_node *const *)p->graph->node;
+    if (!is_for_the_next(p, index) || !adds_two(node[index + 1]))
+        return false;
+    const q8_node *sum = node[index + 1];
+    const int own = node[index]->out[0], other = sum->in[0] == own ? sum->in[1] : sum->in[0];
+    *residual = (q8_residual){.other = other, .out = sum->out[0], .last = index + 1};
+    if (other == own || !may_be_overwritten(p, other, index + 1))
+        return false;
+    if (is_for_the_next(p, index + 1) && is_activation(p, index + 2, &residual->after)) {
+        residual->out = node[index + 2]->out[0];
+        residual->last = index + 2;
+    }
+    /* Kernels are for one picture or for the batch. */
+    return index >= p->front || residual->last < p->front;
+}

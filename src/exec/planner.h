@@ -25,6 +25,7 @@ typedef struct q8_planner {
     bool *in_batch;  /**< by part: there has to be room for all pictures of the batch */
     int front;       /**< nodes that run picture by picture */
     int batch;       /**< pictures at once of the kernels made now */
+    int planned;     /**< nodes up to this one are, by the kernel of one before them; -1: none */
 } q8_planner;
 
 /** Shapes and layouts of a node's edges. */
@@ -62,5 +63,17 @@ q8_code q8_plan_alias(q8_planner *p, const q8_node *node, const q8_edges *e);
 /** Makes a concatenation's inputs pieces of the output's memory, if they can be, so that nothing
  * needs to be copied. */
 q8_code q8_plan_concat(q8_planner *p, const q8_node *node, const q8_edges *e, bool *planned);
+
+/** The end of a residual block behind a convolution: its output and another tensor are added, and
+ * perhaps go through an activation. */
+typedef struct q8_residual {
+    int other;           /**< tensor; the result may be written over it */
+    int out;             /**< the result */
+    int last;            /**< the last of these nodes, which follow each other */
+    q8_activation after; /**< of the sum */
+} q8_residual;
+
+/** Whether this is all that a node's output is for. */
+bool q8_plan_residual(const q8_planner *p, int index, q8_residual *residual);
 
 #endif
