@@ -130,12 +130,23 @@ static bool is_free_after(const q8_planner *p, int part, int last)
     return true;
 }
 
-static bool may_be_overwritten(const q8_planner *p, int tensor, int last)
+static bool is_read_by(const q8_planner *p, int part, const q8_node *node)
+{
+    bool is = false;
+    for (int i = 0; i < node->n_in; i++)
+        is = is || is_in_part(&p->place[node->in[i]], part);
+    return is;
+}
+
+/* While `node` runs; nodes up to `last` follow it. */
+static bool may_be_overwritten(const q8_planner *p, int tensor, const q8_node *node, int last)
 {
     const q8_place *place = &p->place[tensor];
     bool may = place->block != 0;
-    for (int i = 0; i < Q8_N_PLACES && may; i++)
-        may = place->part[i] < 0 || is_free_after(p, place->part[i], last);
+    for (int i = 0; i < Q8_N_PLACES && may; i++) {
+        const int part = place->part[i];
+        may = part < 0 || (is_free_after(p, part, last) && !is_read_by(p, part, node));
+    }
     return may;
 }
 
@@ -159,7 +170,7 @@ bool q8_plan_residual(const q8_planner *p, int index, q8_residual *residual)
     const q8_node *sum = node[index + 1];
     const int own = node[index]->out[0], other = sum->in[0] == own ? sum->in[1] : sum->in[0];
     *residual = (q8_residual){.other = other, .out = sum->out[0], .last = index + 1};
-    if (other == own || !may_be_overwritten(p, other, index + 1))
+    if (other == own || !may_be_overwritten(p, other, node[index], index + 1))
         return false;
     if (is_for_the_next(p, index + 1) && is_activation(p, index + 2, &residual->after)) {
         residual->out = node[index + 2]->out[0];
