@@ -138,7 +138,7 @@ static bool is_read_by(const q8_planner *p, int part, const q8_node *node)
     return is;
 }
 
-/* While `node` runs; nodes up to `last` follow it. */
+/* While `node` runs; nodes up to `last` follow it. What is not made yet may not. */
 static bool may_be_overwritten(const q8_planner *p, int tensor, const q8_node *node, int last)
 {
     const q8_place *place = &p->place[tensor];
@@ -170,7 +170,7 @@ bool q8_plan_residual(const q8_planner *p, int index, q8_residual *residual)
     const q8_node *sum = node[index + 1];
     const int own = node[index]->out[0], other = sum->in[0] == own ? sum->in[1] : sum->in[0];
     *residual = (q8_residual){.other = other, .out = sum->out[0], .last = index + 1};
-    if (other == own || !may_be_overwritten(p, other, node[index], index + 1))
+    if (!may_be_overwritten(p, other, node[index], index + 1))
         return false;
     if (is_for_the_next(p, index + 1) && is_activation(p, index + 2, &residual->after)) {
         residual->out = node[index + 2]->out[0];

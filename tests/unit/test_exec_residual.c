@@ -186,6 +186,13 @@ static void not_over_what_is_needed(void **state)
     const int third = add_conv(&b.net, both, 32, 3);
     const int added = add_sum(&b.net, third, b.shortcut), parts[] = {added, both};
     check(&b, net_finish(&b.net, net_node(&b.net, &q8_op_concat, 2, parts, 1)), -1, 99, 0);
+
+    b = block_open(); /* the whole, of which a piece is read later */
+    const int halves[] = {b.shortcut, b.own};
+    const int whole = net_finish(&b.net, net_node(&b.net, &q8_op_concat, 2, halves, 1));
+    const int wide = add_conv(&b.net, add_conv(&b.net, whole, 32, 1), 64, 3);
+    const int summed = add_sum(&b.net, wide, whole), ends[] = {summed, b.shortcut};
+    check(&b, net_finish(&b.net, net_node(&b.net, &q8_op_concat, 2, ends, 1)), -1, 99, 0);
 }
 
 static void not_of_what_is_looked_at(void **state)
