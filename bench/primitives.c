@@ -2,10 +2,11 @@
  * of the program, and alone, on one core: milliseconds per picture in the network, of oneDNN's
  * direct and winograd convolutions (fp32, and bf16 direct) at each batch, with bias and ReLU as the
  * network has them, warm caches and blocks of 16 channels, and of what runs the other layers, for
- * one picture; a Concat need not cost anything. Passes and single layers take turns, as the
- * machine's speed changes from second to second. The last lines are sums over the network: of the
- * best per layer, and of what the layers take in it. Tells how near the program's forward is to
- * what the library can do; see bench/speed.py. */
+ * one picture; a Concat need not cost anything. A layer whose output calibration does not look at
+ * ("-") counts with the next that it does, as one kernel may do both. Passes and single layers take
+ * turns, as the machine's speed changes from second to second. The last lines are sums over the
+ * network: of the best per layer, and of what the layers take in it. Tells how near the program's
+ * forward is to what the library can do; see bench/speed.py. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,15 +119,16 @@ static q8_code note_time(void *user, int tensor, const q8_view *view, q8_err *er
     return Q8_OK;
 }
 
-/* Plans it as calibration does, but shows all tensors, which computes nothing more. */
-static q8_code open_network(struct network *n, const q8_graph *graph, const bool *needed,
+/* Plans it as calibration does.
+ * @param observed by tensor */
+static q8_code open_network(struct network *n, const q8_graph *graph, const bool *observed,
                             q8_err *err)
 {
     n->batch = q8_exec_best_batch(graph);
     n->n_tensors = graph->n_tensors;
     n->spent = calloc((size_t)graph->n_tensors * (size_t)n->batch + 1, sizeof(*n->spent));
     n->shown = calloc((size_t)graph->n_tensors + 1, sizeof(*n->shown));
-    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = needed};
+    const q8_exec_opts opts = {.backend = Q8_BACKEND_CPU, .batch = n->batch, .wanted = observed};
     q8_code code =
         n->spent && n->shown ? q8_exec_open(&n->exec, graph, &opts, err) : q8_fail_nomem(err);
     if (!code)
@@ -238,6 +240,14 @@ static double spent_on(const struct network *n, int tensor)
     return 1000 * sum / n->batch;
 }
 
+static void print_spent(double milliseconds)
+{
+    if (milliseconds > 0)
+        printf("network %.3f", milliseconds);
+    else
+        printf("network     -");
+}
+
 /* Passes of the network and the candidates in turns for some time. */
 static void take_turns(struct network *network, const q8_graph *graph, struct candidate *c, int n)
 {
@@ -317,8 +327,9 @@ static void time_layer(struct network *network, const q8_graph *graph, const q8_
     }
     take_turns(network, graph, candidate, KINDS * n);
     const double spent = spent_on(network, node->out[0]);
-    printf("%4dx%-4dx%-4d to %4d  network %.3f", (int)one.src[1], (int)one.src[2], (int)one.src[3],
-           (int)one.dst[1], spent);
+    printf("%4dx%-4dx%-4d to %4d  ", (int)one.src[1], (int)one.src[2], (int)one.src[3],
+           (int)one.dst[1]);
+    print_spent(spent);
     for (int i = 0; i < KINDS * n; i++) {
         const double ms = 1000 * candidate[i].best;
         if (i % n == 0)
@@ -385,8 +396,9 @@ static void time_other(struct network *network, const q8_graph *graph, const q8_
     double spent = 0;
     for (int i = 0; i < node->n_out; i++)
         spent += spent_on(network, node->out[i]);
-    printf("%s, %s  network %.3f  alone %.3f  %s\n", node->op->type, backend, spent, 1000 * c.best,
-           node->name);
+    printf("%s, %s  ", node->op->type, backend);
+    print_spent(spent);
+    printf("  alone %.3f  %s\n", 1000 * c.best, node->name);
     sums->fp32 += 1000 * c.best;
     sums->any += 1000 * c.best;
     sums->network += spent;
@@ -412,9 +424,9 @@ static bool has_step(const q8_graph *graph, const q8_node *node)
 }
 
 /* Only what calibration runs: layers whose output something observed needs. */
-static void mark_needed(const q8_graph *graph, bool *needed)
+static void mark_needed(const q8_graph *graph, const bool *observed, bool *needed)
 {
-    q8_quant_wanted(graph, needed);
+    memcpy(needed, observed, (size_t)graph->n_tensors * sizeof(*needed));
     for (int i = graph->n_nodes - 1; i >= 0; i--) {
         const q8_node *node = graph->node[i];
         bool is = false;
@@ -456,11 +468,13 @@ int main(int argc, char **argv)
     }
     omp_set_num_threads(1);
     const q8_graph *graph = model->graph;
+    bool *observed = calloc((size_t)graph->n_tensors + 1, sizeof(*observed));
     bool *needed = calloc((size_t)graph->n_tensors + 1, sizeof(*needed));
-    if (!needed)
+    if (!observed || !needed)
         return 1;
-    mark_needed(graph, needed);
-    if (open_network(&network, graph, needed, &err)) {
+    q8_quant_wanted(graph, observed);
+    mark_needed(graph, observed, needed);
+    if (open_network(&network, graph, observed, &err)) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
@@ -471,6 +485,7 @@ int main(int argc, char **argv)
            "network %.4f ms/picture\nnetwork_to_best %.4f ratio\n",
            sums.fp32, sums.any, sums.network, sums.network / sums.fp32);
     close_network(&network);
+    free(observed);
     free(needed);
     q8_model_close(&model);
     return 0;
