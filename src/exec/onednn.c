@@ -336,6 +336,21 @@ q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_k
     return code;
 }
 
+q8_dnnl_job q8_dnnl_job_of(const q8_graph *graph, const q8_node *node,
+                           const q8_activation *residual, int in_block, q8_err *err)
+{
+    return (q8_dnnl_job){.graph = graph,
+                         .node = node,
+                         .in = &graph->tensor[node->in[0]].shape,
+                         .out = &graph->tensor[node->out[0]].shape,
+                         .in_block = in_block,
+                         .block = best_block(),
+                         .residual = residual,
+                         .batch = 1,
+                         .times = 1,
+                         .err = err};
+}
+
 /* By a primitive of oneDNN. */
 static q8_code compile_primitive(const q8_graph *graph, const q8_node *node,
                                  const q8_activation *residual, const int *in_block, int batch,
@@ -346,18 +361,8 @@ static q8_code compile_primitive(const q8_graph *graph, const q8_node *node,
     /* Plain C takes what may not fit. */
     if (!by_onednn || node->n_in != 1 || node->n_out != 1 || !q8_dnnl_fits_node(graph, node, batch))
         return Q8_OK;
-    const q8_dnnl_job job = {
-        .graph = graph,
-        .node = node,
-        .in = &graph->tensor[node->in[0]].shape,
-        .out = &graph->tensor[node->out[0]].shape,
-        .in_block = in_block[0],
-        .block = best_block(),
-        .residual = residual,
-        .batch = batch,
-        .times = 1,
-        .err = err,
-    };
+    q8_dnnl_job job = q8_dnnl_job_of(graph, node, residual, in_block[0], err);
+    job.batch = batch;
     return q8_dnnl_compile(&job, by_onednn, kernel);
 }
 

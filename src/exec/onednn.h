@@ -36,6 +36,11 @@ typedef struct q8_dnnl_job {
     q8_err *err;
 } q8_dnnl_job;
 
+/** Of a node with one input and one output, in a batch of one; for the best block unless changed.
+ */
+q8_dnnl_job q8_dnnl_job_of(const q8_graph *graph, const q8_node *node,
+                           const q8_activation *residual, int in_block, q8_err *err);
+
 /** How a convolution may be computed. */
 typedef struct q8_dnnl_way {
     dnnl_alg_kind_t kind;

@@ -164,18 +164,8 @@ static q8_code compile_residual(const q8_graph *graph, const q8_node *node,
     if (!block || node->op != &q8_op_convolution || node->exact || node->n_in != 1 ||
         !q8_dnnl_fits_node(graph, node, batch))
         return Q8_OK;
-    const q8_dnnl_job job = {
-        .graph = graph,
-        .node = node,
-        .in = &graph->tensor[node->in[0]].shape,
-        .out = &graph->tensor[node->out[0]].shape,
-        .in_block = in_block[0],
-        .block = block,
-        .residual = after,
-        .batch = 1,
-        .times = 1,
-        .err = err,
-    };
+    q8_dnnl_job job = q8_dnnl_job_of(graph, node, after, in_block[0], err);
+    job.block = block;
     q8_kernel *conv;
     q8_code code = q8_dnnl_compile(&job, compile_convolution, &conv);
     if (!code && conv)

@@ -1,6 +1,5 @@
 #include "quant/quant.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -72,9 +71,9 @@ static q8_code correct_layer(void *user, int index, q8_err *err)
     (void)err;
     const struct layer *l = (const struct layer *)user + index;
     for (int o = 0; l->bias && o < l->view.groups * l->view.outputs; o++) {
-        const double bias = (double)l->bias[o] - mean_error(l->node, &l->view, o, l->mean);
-        if (fabs(bias) <= (double)FLT_MAX) /* else the float layer's own output overflows too */
-            l->bias[o] = (float)bias;
+        const float to = (float)((double)l->bias[o] - mean_error(l->node, &l->view, o, l->mean));
+        if (isfinite(to)) /* else the float layer's own output overflows too */
+            l->bias[o] = to;
     }
     return Q8_OK;
 }
