@@ -121,7 +121,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     q8_stats *stats = &o->stats[tensor];
     const q8_code code = stats->channels ? Q8_OK : q8_stats_init(stats, view->shape.dim[0], err);
     if (!code && view->gpu)
-        return q8_stats_add_on_gpu(stats, &o->waiting[tensor], view, err);
+        return q8_stats_add_on_gpu(stats, &o->waiting[tensor], true, view, err);
     return code ? code : q8_stats_queue(stats, &o->queue[tensor], view, err);
 }
 

@@ -97,7 +97,8 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 {
     struct worker *w = user;
     if (view->gpu)
-        return q8_stats_add_on_gpu(w->stats[tensor], &w->waiting[tensor], view, err);
+        return q8_stats_add_on_gpu(w->stats[tensor], &w->waiting[tensor], w->queue != NULL, view,
+                                   err);
     return q8_stats_queue(w->stats[tensor], w->queue ? &w->queue[tensor] : NULL, view, err);
 }
 

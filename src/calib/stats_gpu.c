@@ -13,7 +13,8 @@ static_assert(Q8_HIST_BINS == Q8_CL_HIST_BINS, "one histogram");
 /* The GPU counts in 32 bits. */
 #define MOST_VALUES ((uint64_t)1 << 31)
 
-static q8_code open_counts(q8_stats_waiting *waiting, const q8_view *view, q8_err *err)
+static q8_code open_counts(q8_stats_waiting *waiting, bool has_bins, const q8_view *view,
+                           q8_err *err)
 {
     size_t first, step, pixels;
     q8_channel_pixels(&view->shape, &first, &step, &pixels);
@@ -24,15 +25,15 @@ static q8_code open_counts(q8_stats_waiting *waiting, const q8_view *view, q8_er
                                     .octaves = Q8_CHANNEL_OCTAVES,
                                     .first_pixel = (int)first,
                                     .pixel_step = (int)step,
-                                    .pixels = (int)pixels};
+                                    .pixels = has_bins ? (int)pixels : 0};
     return q8_gpu_stats_open(&waiting->counts, q8_gpu_of(view), &form, err);
 }
 
-q8_code q8_stats_add_on_gpu(q8_stats *stats, q8_stats_waiting *waiting, const q8_view *view,
-                            q8_err *err)
+q8_code q8_stats_add_on_gpu(q8_stats *stats, q8_stats_waiting *waiting, bool has_bins,
+                            const q8_view *view, q8_err *err)
 {
     const uint64_t values = q8_shape_count(&view->shape) * (uint64_t)view->batch;
-    q8_code code = waiting->counts ? Q8_OK : open_counts(waiting, view, err);
+    q8_code code = waiting->counts ? Q8_OK : open_counts(waiting, has_bins, view, err);
     if (!code && waiting->values + values > MOST_VALUES) {
         code = q8_gpu_run_finish(view->gpu->run, err);
         if (!code)

@@ -14,10 +14,11 @@ typedef struct q8_stats_waiting {
  * As q8_stats_add(), for a view whose tensor is on the GPU; what is added shows in `stats` after
  * q8_stats_collect(). Same values give the same bits, but that channels' sums are of floats that
  * are rounded elsewhere (not if all of them are integers below 2^20), and that values which are not
- * finite are left out of them one by one.
+ * finite are left out of them one by one. Without `has_bins`, alike for all views of a tensor, the
+ * channels' bins stay empty.
  */
-q8_code q8_stats_add_on_gpu(q8_stats *stats, q8_stats_waiting *waiting, const q8_view *view,
-                            q8_err *err);
+q8_code q8_stats_add_on_gpu(q8_stats *stats, q8_stats_waiting *waiting, bool has_bins,
+                            const q8_view *view, q8_err *err);
 /** Merges what waits. The runs that the views were of have finished. */
 q8_code q8_stats_collect(q8_stats *stats, q8_stats_waiting *waiting, q8_err *err);
 /** Forgets what waits. */

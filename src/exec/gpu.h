@@ -60,7 +60,7 @@ typedef struct q8_gpu_stats_form {
     int channels, spatial;
     int min_exponent;                    /**< of the histogram's range */
     int steps, octaves;                  /**< of the channels' bins */
-    int first_pixel, pixel_step, pixels; /**< looked at for these */
+    int first_pixel, pixel_step, pixels; /**< looked at for these; 0 pixels: bins stay empty */
 } q8_gpu_stats_form;
 
 /** One tensor's, which stay on the GPU while pictures are added. */

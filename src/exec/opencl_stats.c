@@ -92,7 +92,7 @@ q8_code q8_gpu_stats_add(q8_gpu_stats *stats, const q8_view *view, q8_err *err)
         code = q8_cl_launch(run, Q8_CL_stats_raise, &one, arg + 1, 2, err);
     if (!code)
         code = q8_cl_launch(run, Q8_CL_stats_count, &all, arg, 4, err);
-    if (!code)
+    if (!code && form.pixels > 0)
         code = q8_cl_launch(run, Q8_CL_stats_channels, &items, arg, 3, err);
     return code;
 }

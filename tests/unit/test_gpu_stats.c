@@ -35,6 +35,7 @@ struct net {
 
 /* Of all tensors, on one backend. */
 struct gathered {
+    bool no_bins; /* of channels, on the GPU */
     int views_on_gpu;
     q8_stats stats[8];
     q8_stats_waiting waiting[8];
@@ -102,7 +103,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
     struct gathered *g = user;
     g->views_on_gpu += view->gpu != NULL;
     if (view->gpu)
-        return q8_stats_add_on_gpu(&g->stats[tensor], &g->waiting[tensor], view, err);
+        return q8_stats_add_on_gpu(&g->stats[tensor], &g->waiting[tensor], !g->no_bins, view, err);
     q8_stats_add(&g->stats[tensor], view);
     return Q8_OK;
 }
@@ -110,7 +111,7 @@ static q8_code observe(void *user, int tensor, const q8_view *view, q8_err *err)
 static void gather(struct gathered *g, struct net *net, q8_backend_kind backend)
 {
     q8_err err = {0};
-    *g = (struct gathered){0};
+    *g = (struct gathered){.no_bins = g->no_bins};
     open_run(net, backend);
     for (int t = 0; t < net->graph->n_tensors; t++)
         assert_int_equal(q8_stats_init(&g->stats[t], net->graph->tensor[t].shape.dim[0], &err),
@@ -157,7 +158,7 @@ static void assert_same(const q8_stats *a, const q8_stats *b)
 static void test_same(void **state)
 {
     struct net net;
-    struct gathered cpu, gpu;
+    struct gathered cpu = {0}, gpu = {0};
     (void)state;
     open_net(&net);
     gather(&cpu, &net, Q8_BACKEND_PLAIN);
@@ -173,6 +174,36 @@ static void test_same(void **state)
     assert_int_equal(gpu.views_on_gpu, 2 * ROUNDS); /* the input is on the host */
     forget(&cpu, &net);
     forget(&gpu, &net);
+    close_net(&net);
+}
+
+/* Without channels' bins these are empty, and all else is as with them. */
+static void test_no_bins(void **state)
+{
+    struct net net;
+    struct gathered with = {0}, without = {.no_bins = true};
+    (void)state;
+    open_net(&net);
+    gather(&with, &net, Q8_BACKEND_GPU);
+    gather(&without, &net, Q8_BACKEND_GPU);
+    q8_channel_bins none;
+    q8_channel_bins_init(&none);
+    int compared = 0;
+    for (int t = 0; t < net.graph->n_tensors; t++) {
+        if (!without.waiting[t].counts) /* no view of it was on the GPU */
+            continue;
+        for (int c = 0; c < C; c++) {
+            q8_channel_bins *bins = &with.stats[t].channel_bins[c];
+            assert_memory_not_equal(bins, &none, sizeof(none));
+            assert_memory_equal(&without.stats[t].channel_bins[c], &none, sizeof(none));
+            *bins = none;
+        }
+        assert_same(&without.stats[t], &with.stats[t]);
+        compared++;
+    }
+    assert_int_equal(compared, 2);
+    forget(&with, &net);
+    forget(&without, &net);
     close_net(&net);
 }
 
@@ -261,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same),
+        cmocka_unit_test(test_no_bins),
         cmocka_unit_test_teardown(test_memory, restore),
         cmocka_unit_test_teardown(test_lost_device, restore),
         cmocka_unit_test_teardown(test_no_build, restore),
