@@ -67,6 +67,14 @@ q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel);
 /** With an engine of its own and oneDNN set to one thread. */
 q8_code q8_dnnl_compile(const q8_dnnl_job *job, q8_dnnl_compile_fn compile, q8_kernel **kernel);
 
+/** A node in one layout, with what its compile function hands on. */
+typedef dnnl_status_t (*q8_dnnl_describe_fn)(const q8_dnnl_job *job, int block,
+                                             dnnl_primitive_attr_t attr, const void *with,
+                                             dnnl_primitive_desc_t *pd);
+/** The first of these layouts that oneDNN has good code for: the present one, which costs no
+ *  conversion, the processor's, plain. */
+q8_code q8_dnnl_compile_in_some_layout(const q8_dnnl_job *job, q8_dnnl_describe_fn describe,
+                                       const void *with, q8_kernel **kernel);
 /** A kernel for a function of each element of the job's input. */
 q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
                                 q8_kernel **kernel);

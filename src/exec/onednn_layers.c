@@ -8,14 +8,8 @@
 #include "ops/simple.h"
 #include "ops/unary.h"
 
-/* One layer in one layout. */
-typedef dnnl_status_t (*describe_fn)(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
-                                     const void *with, dnnl_primitive_desc_t *pd);
-
-/* The first of these layouts that oneDNN has good code for: the present one, which costs no
- * conversion, the processor's, plain. */
-static q8_code compile_in_some_layout(const q8_dnnl_job *job, describe_fn describe,
-                                      const void *with, q8_kernel **kernel)
+q8_code q8_dnnl_compile_in_some_layout(const q8_dnnl_job *job, q8_dnnl_describe_fn describe,
+                                       const void *with, q8_kernel **kernel)
 {
     const int block[] = {job->in_block, job->block, 1};
     dnnl_primitive_attr_t attr;
@@ -68,7 +62,7 @@ q8_code q8_dnnl_compile_pooling(const q8_dnnl_job *job, q8_kernel **kernel)
     q8_pooling_axes(job->node->attr, job->in, &h, &w);
     if (!set_axis(&window, 0, &h) || !set_axis(&window, 1, &w))
         return Q8_OK;
-    return compile_in_some_layout(job, describe_pooling, &window, kernel);
+    return q8_dnnl_compile_in_some_layout(job, describe_pooling, &window, kernel);
 }
 
 /* --- functions of each element ---------------------------------------------------------------- */
@@ -83,7 +77,7 @@ static dnnl_status_t describe_eltwise(const q8_dnnl_job *job, int block, dnnl_pr
 q8_code q8_dnnl_compile_eltwise(const q8_dnnl_job *job, const q8_dnnl_eltwise *eltwise,
                                 q8_kernel **kernel)
 {
-    return compile_in_some_layout(job, describe_eltwise, eltwise, kernel);
+    return q8_dnnl_compile_in_some_layout(job, describe_eltwise, eltwise, kernel);
 }
 
 /* Any layer that says it is an activation: ReLU, Clip, Sigmoid, … */
@@ -137,22 +131,6 @@ q8_code q8_dnnl_compile_unary(const q8_dnnl_job *job, q8_kernel **kernel)
 
 /* --- across channels -------------------------------------------------------------------------- */
 
-static dnnl_status_t describe_lrn(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
-                                  const void *with, dnnl_primitive_desc_t *pd)
-{
-    const q8_lrn_attr *a = with;
-    const q8_dnnl_tensor tensor = q8_dnnl_batch(job->in, job->batch, block);
-    return q8_dnnl_lrn(pd, job->engine, attr, &tensor, a->size, a->alpha, a->beta, a->bias);
-}
-
-q8_code q8_dnnl_compile_lrn(const q8_dnnl_job *job, q8_kernel **kernel)
-{
-    const q8_lrn_attr *a = job->node->attr;
-    if (a->region != Q8_LRN_ACROSS_CHANNELS)
-        return Q8_OK;
-    return compile_in_some_layout(job, describe_lrn, a, kernel);
-}
-
 static dnnl_status_t describe_softmax(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
                                       const void *with, dnnl_primitive_desc_t *pd)
 {
@@ -164,7 +142,7 @@ q8_code q8_dnnl_compile_softmax(const q8_dnnl_job *job, q8_kernel **kernel)
 {
     const q8_softmax_attr *a = job->node->attr;
     const int axis = a->axis < 0 ? a->axis + job->in->rank : a->axis;
-    return compile_in_some_layout(job, describe_softmax, &axis, kernel);
+    return q8_dnnl_compile_in_some_layout(job, describe_softmax, &axis, kernel);
 }
 
 static dnnl_status_t describe_shuffle(const q8_dnnl_job *job, int block, dnnl_primitive_attr_t attr,
@@ -179,7 +157,7 @@ q8_code q8_dnnl_compile_shuffle(const q8_dnnl_job *job, q8_kernel **kernel)
     const q8_shufflechannel_attr *a = job->node->attr;
     /* oneDNN counts the channels of a group where ncnn counts the groups. */
     const int size = a->reverse ? a->group : job->in->dim[0] / a->group;
-    return compile_in_some_layout(job, describe_shuffle, &size, kernel);
+    return q8_dnnl_compile_in_some_layout(job, describe_shuffle, &size, kernel);
 }
 
 #endif

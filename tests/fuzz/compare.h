@@ -40,11 +40,8 @@ void fuzz_must_agree(const fuzz_reference *reference, const q8_graph *graph, con
 
 /** What sums that end in a float may pass on the way to it, whatever their order. */
 #define FUZZ_LARGEST 1e30f
-/** An LRN's input: oneDNN has the power of 3/2 of the sum of its squares on the way to that of
- * -3/4, so values beyond all networks' come out as 0. */
-#define FUZZ_LARGEST_LRN 1e10f
 
-/** No element of any tensor is NaN or larger than these. */
+/** No element of any tensor is NaN or larger than that. */
 bool fuzz_reference_finite(const fuzz_reference *reference);
 
 #endif

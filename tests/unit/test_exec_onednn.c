@@ -1,5 +1,6 @@
 /* Every layer that the CPU backend takes, against the plain-C forward on random small shapes. */
 #include <float.h>
+#include <math.h>
 
 #include "base/limits.h"
 #include "ops/affine.h"
@@ -376,6 +377,25 @@ static void lrn(void **state)
     }
 }
 
+/* oneDNN's own gives 0 for large values, with a beta of 3/4, and infinity for small ones. */
+static void lrn_of_all_sizes(void **state)
+{
+    (void)state;
+    static const float k[] = {1, 1e-20F, 0, 1e20F};
+    for (int i = 0; i < 4 * 36; i++) {
+        struct net net = net_open((uint32_t)i);
+        q8_node *node = net_after(&net, &q8_op_power, maybe_blocked(&net, i % 3 ? 32 : 11, 5, 6));
+        const float scale = powf(10, (float)(i / 4 - 18));
+        *(q8_power_attr *)node->attr = (q8_power_attr){.power = 1, .scale = scale};
+        node = net_after(&net, &q8_op_lrn, net_finish(&net, node));
+        *(q8_lrn_attr *)node->attr =
+            (q8_lrn_attr){.size = 5, .alpha = 1, .beta = 0.75F, .bias = k[i % 4]};
+        net_finish(&net, node);
+        compare(&net, i % 8 ? 1 : 3, 1e-10, i % 4 ? "plain" : i % 3 ? "onednn" : NULL);
+        net_close(&net);
+    }
+}
+
 static void softmax(void **state)
 {
     (void)state;
@@ -471,6 +491,7 @@ int main(void)
         cmocka_unit_test(small_values_of_bnll),
         cmocka_unit_test(scale_and_shift),
         cmocka_unit_test(lrn),
+        cmocka_unit_test(lrn_of_all_sizes),
         cmocka_unit_test(softmax),
         cmocka_unit_test(eltwise),
         cmocka_unit_test(concat_of_channels),
