@@ -63,12 +63,45 @@ static int open_retry(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+int q8_file_open(const char *path)
+{
+    return open_retry(path, O_RDONLY, 0);
+}
+
+ssize_t q8_file_read_at(int fd, void *data, size_t size, size_t at)
+{
+    size_t done = 0;
+    while (done < size) {
+        const ssize_t n = pread(fd, (char *)data + done, size - done, (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+ssize_t q8_file_start(const char *path, void *data, size_t size)
+{
+    const int fd = q8_file_open(path);
+    if (fd < 0)
+        return -1;
+    const ssize_t n = q8_file_read_at(fd, data, size, 0);
+    const int why = errno;
+    close(fd);
+    errno = why;
+    return n < 0 && why == ESPIPE ? 0 : n;
+}
+
 q8_code q8_file_read(q8_bytes *bytes, const char *path, size_t limit, q8_err *err)
 {
     *bytes = (q8_bytes){0};
     q8_code code;
     struct stat st;
-    const int fd = open_retry(path, O_RDONLY, 0);
+    const int fd = q8_file_open(path);
     if (fd < 0)
         return q8_fail_errno(err, path, "open");
     if (fstat(fd, &st) != 0) {

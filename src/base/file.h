@@ -2,6 +2,8 @@
 #ifndef Q8_BASE_FILE_H
 #define Q8_BASE_FILE_H
 
+#include <sys/types.h>
+
 #include "base/err.h"
 
 /** A file's bytes, mapped or read; `data[size]` is always readable and 0. */
@@ -21,6 +23,15 @@ q8_code q8_file_read_pair(q8_bytes *first, const char *first_path, size_t first_
                           q8_bytes *second, const char *second_path, size_t second_limit,
                           q8_err *err);
 void q8_bytes_free(q8_bytes *bytes);
+
+/** open() for reading. @return -1 with errno */
+int q8_file_open(const char *path);
+/** Reads `size` bytes from place `at`, fewer only where the file ends.
+ *  @return how many, -1 with errno */
+ssize_t q8_file_read_at(int fd, void *data, size_t size, size_t at);
+/** A file's first bytes, at most `size`; none of a pipe's, which whoever reads it then would miss.
+ *  @return how many, -1 with errno */
+ssize_t q8_file_start(const char *path, void *data, size_t size);
 
 /**
  * Replaces files as one step: each is written beside its target under a temporary name, and only

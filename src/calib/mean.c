@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "base/file.h"
 #include "caffe/mean.h"
 #include "calib/npy.h"
 
@@ -45,7 +46,11 @@ static q8_code read_binaryproto(struct array *array, const char *path, q8_arena 
 static q8_code read_any(struct array *array, const char *path, q8_arena *arena, q8_err *err)
 {
     q8_npy npy;
-    if (!q8_npy_is_file(path))
+    unsigned char start[Q8_NPY_PROBE_BYTES];
+    const ssize_t n = q8_file_start(path, start, sizeof(start));
+    if (n < 0)
+        return q8_fail_errno(err, path, "read");
+    if (!q8_npy_probe(start, (size_t)n))
         return read_binaryproto(array, path, arena, err);
     q8_code code = q8_npy_open(&npy, path, err);
     if (code == Q8_OK)

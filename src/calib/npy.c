@@ -1,7 +1,6 @@
 #include "calib/npy.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -10,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/limits.h"
 
 enum {
-    MAGIC = 6,
+    MAGIC = Q8_NPY_PROBE_BYTES,
     PIECE = 16384, /* bytes converted at once; a multiple of every type's size */
 };
 
@@ -227,38 +227,20 @@ bool q8_npy_probe(const unsigned char *data, size_t size)
     return size >= MAGIC && memcmp(data, "\x93NUMPY", MAGIC) == 0;
 }
 
-bool q8_npy_is_file(const char *path)
-{
-    unsigned char start[MAGIC];
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    const ssize_t n = pread(fd, start, sizeof(start), 0);
-    close(fd);
-    return n > 0 && q8_npy_probe(start, (size_t)n);
-}
-
 /** All `size` bytes at `at`, or an error. */
 static q8_code read_at(const q8_npy *npy, void *data, size_t size, size_t at, q8_err *err)
 {
-    for (size_t done = 0; done < size;) {
-        const ssize_t n = pread(npy->fd, (char *)data + done, size - done, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return q8_fail_errno(err, npy->path, "read");
-        if (n == 0)
-            return fail_truncated(npy, err);
-        done += (size_t)n;
-    }
-    return Q8_OK;
+    const ssize_t n = q8_file_read_at(npy->fd, data, size, at);
+    if (n < 0)
+        return q8_fail_errno(err, npy->path, "read");
+    return (size_t)n == size ? Q8_OK : fail_truncated(npy, err);
 }
 
 /** Where the header's text is: its length takes 2 bytes in version 1, 4 in later ones. */
 static q8_code find_text(q8_npy *npy, size_t *at, size_t *size, q8_err *err)
 {
     unsigned char start[12];
-    const ssize_t n = pread(npy->fd, start, sizeof(start), 0);
+    const ssize_t n = q8_file_read_at(npy->fd, start, sizeof(start), 0);
     if (n < 0)
         return q8_fail_errno(err, npy->path, "read");
     if (!q8_npy_probe(start, (size_t)n))
@@ -308,7 +290,7 @@ static q8_code check_length(const q8_npy *npy, size_t file_size, q8_err *err)
 q8_code q8_npy_open(q8_npy *npy, const char *path, q8_err *err)
 {
     struct stat st;
-    *npy = (q8_npy){.path = path, .fd = open(path, O_RDONLY | O_CLOEXEC)};
+    *npy = (q8_npy){.path = path, .fd = q8_file_open(path)};
     if (npy->fd < 0)
         return q8_fail_errno(err, path, "open");
     q8_code code = fstat(npy->fd, &st) == 0 ? Q8_OK : q8_fail_errno(err, path, "read");

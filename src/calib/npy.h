@@ -18,10 +18,9 @@ typedef struct q8_npy {
     bool big_endian;
 } q8_npy;
 
+enum { Q8_NPY_PROBE_BYTES = 6 };
 /** Do these first bytes begin an .npy file? */
 bool q8_npy_probe(const unsigned char *data, size_t size);
-/** Does a file begin like one? False also when it cannot be read. */
-bool q8_npy_is_file(const char *path);
 
 /**
  * Reads the header and checks that the file is as long as it says. Elements may be float32, float64

@@ -1,13 +1,11 @@
 /** Finding the calibration pictures and tensors: folders, list files, single files. */
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/file.h"
@@ -66,17 +64,6 @@ static q8_code add(struct search *s, const char *path, struct identity id)
     return Q8_OK;
 }
 
-static bool has_picture_content(const char *path)
-{
-    unsigned char start[Q8_PROBE_BYTES];
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    const ssize_t n = read(fd, start, sizeof(start));
-    close(fd);
-    return n > 0 && q8_decoder_by_content(start, (size_t)n);
-}
-
 static bool ends_with(const char *path, const char *extension)
 {
     const size_t length = strlen(path), n = strlen(extension);
@@ -85,7 +72,24 @@ static bool ends_with(const char *path, const char *extension)
 
 bool q8_picture_list_is_tensor(const char *path)
 {
-    return ends_with(path, ".npy") || (!q8_decoder_by_name(path) && q8_npy_is_file(path));
+    unsigned char start[Q8_NPY_PROBE_BYTES];
+    if (ends_with(path, ".npy"))
+        return true;
+    if (q8_decoder_by_name(path))
+        return false;
+    const ssize_t n = q8_file_start(path, start, sizeof(start));
+    return n > 0 && q8_npy_probe(start, (size_t)n);
+}
+
+/** By its content, where a file's name tells nothing. What cannot be read stays in the list, to be
+ *  complained about, but for what this user may not read. */
+static bool may_be_sample(const char *path)
+{
+    unsigned char start[Q8_PROBE_BYTES];
+    const ssize_t n = q8_file_start(path, start, sizeof(start));
+    if (n < 0)
+        return errno != EACCES;
+    return q8_npy_probe(start, (size_t)n) || q8_decoder_by_content(start, (size_t)n);
 }
 
 /** Remembers a folder. */
@@ -154,13 +158,14 @@ static q8_code look_at(struct search *s, const char *path)
 {
     struct stat st;
     const bool found = stat(path, &st) == 0;
+    if (!found && errno != ENOENT && errno != ELOOP)
+        return q8_fail_errno(s->err, path, "look at");
     if (found && S_ISDIR(st.st_mode))
         return search_folder(s, path, identity_of(&st));
     if (found && !S_ISREG(st.st_mode))
         return Q8_OK;
     /* A dangling link that is called like a picture stays in the list, to be complained about. */
-    if (!q8_decoder_by_name(path) && !q8_picture_list_is_tensor(path) &&
-        !(found && has_picture_content(path)))
+    if (!q8_decoder_by_name(path) && !ends_with(path, ".npy") && !(found && may_be_sample(path)))
         return Q8_OK;
     return add(s, path, found ? identity_of(&st) : (struct identity){0});
 }

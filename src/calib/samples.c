@@ -18,6 +18,7 @@ struct item {
     uint32_t nth;  /**< PICTURE: no tensor */
 };
 #define PICTURE UINT32_MAX
+#define UNREAD  (UINT32_MAX - 1) /* behind every tensor that a file has */
 
 struct input {
     const q8_node *node;
@@ -178,14 +179,18 @@ static q8_code add_item(struct opening *o, struct input *in, struct item item)
 static q8_code add_tensors(struct opening *o, struct input *in, uint32_t file, const char *path)
 {
     q8_npy npy;
-    size_t n = 1;
-    q8_err unreadable = {0};
-    q8_code code = Q8_OK;
-    if (q8_npy_open(&npy, path, &unreadable) == Q8_OK)
+    size_t n = 0;
+    q8_err why = {0};
+    q8_code code = q8_npy_open(&npy, path, &why);
+    if (q8_sample_unreadable(code))
+        return add_item(o, in, (struct item){file, UNREAD});
+    if (code == Q8_OK)
         code = count_tensors(in, &npy, &n, o->err);
+    else if (o->err)
+        *o->err = why;
     q8_npy_close(&npy);
     const q8_loc loc = {.file = path};
-    if (code == Q8_OK && n >= PICTURE)
+    if (code == Q8_OK && n >= UNREAD)
         code = q8_fail(o->err, Q8_EINVAL, &loc, NULL, "%zu samples are too many for one file", n);
     for (size_t i = 0; i < n && code == Q8_OK; i++)
         code = add_item(o, in, (struct item){file, (uint32_t)i});
