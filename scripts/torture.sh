@@ -43,6 +43,7 @@ torture all "$((step * 2))" alloc -- "${images[@]}" --threads=1 --verify=2 --sta
     --report=net.html
 torture all "$few" io intr short -- "${images[@]}" --threads=1 --verify=2 --stats-out=net.stats --json=net.json \
     --report=net.html
+torture search "$((step * 3))" alloc io -- "${images[@]}" --threads=1 --max-kl=0.0002 --verify=0
 torture older "$((step * 2))" alloc io -- --images "$list" --strict --compat=ncnn --output_table=net.table "${one[@]}"
 torture fp16 "$few" alloc io -- --precision=fp16
 # A folder, in it names that tell nothing; tensors; means of both kinds.
