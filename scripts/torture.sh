@@ -58,8 +58,9 @@ printf '\x93NUMPY\x01\x00\x76\x00%-117s\nABC' "{'descr': '|u1', 'fortran_order':
 printf '\x08\x01\x10\x03\x18\x01\x20\x01\x2a\x0c\0\0\xd0\x42\0\0\xea\x42\0\0\xf6\x42' >"$work/mean.binaryproto"
 printf '%s 1\n' tensors picture within/png_palette8.png >"$work/labels.txt"
 for mean in npy binaryproto; do
-    torture "folder-$mean" "$step" alloc io short intr -- --images "$work/folder" --mean "$work/mean.$mean" --threads=1 \
-        --verify=2 --labels="$work/labels.txt"
+    folder=(--images "$work/folder" --mean "$work/mean.$mean" --threads=1 --verify=2 --labels="$work/labels.txt")
+    torture "$mean" "$step" alloc -- "${folder[@]}"
+    torture "$mean" "$few" io short intr -- "${folder[@]}"
 done
 "$tool" --quiet "${network[@]}" "${images[@]}" --stats-out="$work/saved.stats"
 torture stats "$((step * 2))" alloc io -- --stats "$work/saved.stats" --quiet
@@ -69,5 +70,6 @@ torture stats "$((step * 2))" alloc io -- --stats "$work/saved.stats" --quiet
 torture table "$few" alloc io short intr -- --table "$work/given.table" --verify=0
 "$tool" --quiet "${network[@]}" --precision=fp32 --output_param="$work/float.param" --output_bin="$work/float.bin"
 network=(--param="$work/float.param" --bin="$work/float.bin")
-torture ncnn "$step" alloc io short intr -- --images "$list" --mean 104 --norm=0.02 "${one[@]}"
+torture ncnn "$step" alloc -- --images "$list" --mean 104 --norm=0.02 "${one[@]}"
+torture ncnn "$few" io short intr -- --images "$list" --mean 104 --norm=0.02 "${one[@]}"
 exit $failed
