@@ -83,7 +83,7 @@ struct form {
     size_t first, step;         /* of the pixels */
     size_t picture, next_block; /* floats from one to the next */
     size_t pixel;
-    size_t last; /* channels of the last block that are there to be read */
+    size_t last; /* channels of the last block; what pads it is not read, NaN may be there */
 };
 
 static struct form form_of(const q8_view *view)
@@ -104,7 +104,7 @@ static struct form form_of(const q8_view *view)
         .picture = together ? channels * spatial : blocks * block * spatial,
         .next_block = together ? block : block * spatial,
         .pixel = pixel,
-        .last = together ? channels - (blocks - 1) * block : block,
+        .last = channels - (blocks - 1) * block,
     };
 }
 
