@@ -126,7 +126,6 @@ static q8_code decode(q8_picture *picture, const q8_encoded *in, q8_err *err)
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err)
 {
-    *picture = (q8_picture){0};
     const q8_code code = decode(picture, &(q8_encoded){name, data, size, Q8_MAX_PIXELS}, err);
     if (code)
         q8_picture_free(picture);

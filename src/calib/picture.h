@@ -23,7 +23,7 @@ q8_code q8_picture_read(q8_picture *picture, const char *path, q8_err *err);
  * memory of the picture that `picture` holds, if it is enough: new memory costs page faults. */
 q8_code q8_picture_read_within(q8_picture *picture, const char *path, size_t max_pixels,
                                q8_err *err);
-/** As q8_picture_read() from memory; `name` is for messages. */
+/** As q8_picture_read_within() from memory, up to ::Q8_MAX_PIXELS; `name` is for messages. */
 q8_code q8_picture_decode(q8_picture *picture, const char *name, const unsigned char *data,
                           size_t size, q8_err *err);
 void q8_picture_free(q8_picture *picture);

@@ -62,6 +62,7 @@ static q8_code decode(q8_picture *picture, const unsigned char *data, size_t siz
     assert_non_null(copy);
     memcpy(copy, data, size);
     memset(err, 0, sizeof(*err));
+    *picture = (q8_picture){0};
     const q8_code code = q8_picture_decode(picture, "x", copy, size, err);
     free(copy);
     return code;
