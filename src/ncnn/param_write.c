@@ -1,7 +1,5 @@
 #include "ncnn/ncnn.h"
 
-#include <math.h>
-
 #include "ncnn/attr.h"
 #include "ncnn/names.h"
 #include "ncnn/number.h"
@@ -41,10 +39,9 @@ static q8_code check_edges(const q8_graph *graph, int *n_blobs, q8_err *err)
 static q8_code add_float(q8_buf *text, const q8_node *node, int key, float value, q8_err *err)
 {
     char number[Q8_NCNN_VALUE_SIZE];
-    if (!isfinite(value))
-        return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
-                       "%s parameter %d is %g, which an ncnn model cannot hold", node->op->type,
-                       key, (double)value);
+    const q8_code code = q8_node_check_float(node, key, value, err);
+    if (code)
+        return code;
     q8_ncnn_format_float(value, number);
     q8_buf_printf(text, "%s", number);
     return Q8_OK;

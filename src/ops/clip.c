@@ -30,6 +30,12 @@ static q8_code read_relu6(q8_caffe_import *im)
     return Q8_OK;
 }
 
+/* No bound is the largest number to ncnn. */
+static float bound(float x)
+{
+    return isinf(x) ? copysignf(FLT_MAX, x) : x;
+}
+
 static q8_code read_clip(q8_caffe_import *im)
 {
     const Caffe__ClipParameter *p = im->param->clip_param;
@@ -38,7 +44,7 @@ static q8_code read_clip(q8_caffe_import *im)
     q8_node *node = q8_im_node(im, &q8_op_clip);
     if (!node)
         return q8_im_failed(im);
-    *(q8_clip_attr *)node->attr = (q8_clip_attr){.min = p->min, .max = p->max};
+    *(q8_clip_attr *)node->attr = (q8_clip_attr){.min = bound(p->min), .max = bound(p->max)};
     return Q8_OK;
 }
 

@@ -191,7 +191,11 @@ q8_node *q8_node_new(q8_arena *arena, const q8_op *op, const char *name, int n_i
  *  NULL when out of memory. */
 float *q8_own_bias(q8_arena *arena, q8_node *node, const q8_linear *linear);
 
-/** Runs op->infer after checking the numbers of inputs and outputs; stores the outputs' shapes. */
+/** Fails if an attribute's number is not finite, by the field's key: ncnn cannot read such. */
+q8_code q8_node_check_float(const q8_node *node, int key, float value, q8_err *err);
+
+/** Runs op->infer after checking the numbers of inputs and outputs and that no attribute is NaN or
+ * infinite; stores the outputs' shapes. */
 q8_code q8_infer_node(q8_graph *graph, q8_node *node, q8_err *err);
 
 #endif

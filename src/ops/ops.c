@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,9 +100,35 @@ static q8_code check_counts(const q8_node *node, q8_err *err)
     return code ? code : check_count(node, "outputs", node->n_out, op->min_out, op->max_out, err);
 }
 
+q8_code q8_node_check_float(const q8_node *node, int key, float value, q8_err *err)
+{
+    if (isfinite(value))
+        return Q8_OK;
+    return q8_fail(err, Q8_EMODEL, &node->loc, node->name,
+                   "%s parameter %d is %g, which an ncnn model cannot hold", node->op->type, key,
+                   (double)value);
+}
+
+static q8_code check_floats(const q8_node *node, q8_err *err)
+{
+    q8_code code = Q8_OK;
+    for (int i = 0; i < node->op->n_fields && !code; i++) {
+        const q8_field *field = &node->op->fields[i];
+        const void *member = (const char *)node->attr + field->offset;
+        const q8_floats *list = member;
+        if (field->kind == Q8_FLOAT)
+            code = q8_node_check_float(node, field->key, *(const float *)member, err);
+        for (int k = 0; field->kind == Q8_FLOATS && k < list->n && !code; k++)
+            code = q8_node_check_float(node, field->key, list->v[k], err);
+    }
+    return code;
+}
+
 q8_code q8_infer_node(q8_graph *graph, q8_node *node, q8_err *err)
 {
     q8_code code = check_counts(node, err);
+    if (!code)
+        code = check_floats(node, err);
     if (code)
         return code;
     q8_shape *in = q8_arena_array(graph->arena, (size_t)node->n_in + 1, sizeof(*in));
