@@ -58,10 +58,12 @@ static float **new_values(const q8_graph *graph)
 }
 
 /* What an op's rounding is relative to even where its output is small: the 1 that ELU takes off
- * exp(x), as Caffe and oneDNN do it. */
+ * exp(x) and Mish adds to it, as Caffe and oneDNN do it. */
 static double scale_inside(const q8_node *node)
 {
     const q8_elu_attr *a = node->attr;
+    if (node->op == &q8_op_mish)
+        return 1;
     return node->op == &q8_op_elu ? fabs((double)a->alpha) : 0;
 }
 
