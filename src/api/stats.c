@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/hash.h"
+#include "base/replace.h"
 #include "calib/checkpoint.h"
 #include "calib/packed.h"
 #include "calib/preprocess.h"

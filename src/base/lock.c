@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 struct folder {
     int fd;
     dev_t device;
@@ -24,9 +26,7 @@ static int by_identity(const void *a, const void *b)
 static bool open_folder(struct folder *folder, const char *path)
 {
     struct stat st;
-    do
-        folder->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    while (folder->fd < 0 && errno == EINTR);
+    folder->fd = q8_file_open(path, O_RDONLY | O_DIRECTORY, 0);
     if (folder->fd >= 0 && fstat(folder->fd, &st) == 0) {
         folder->device = st.st_dev;
         folder->inode = st.st_ino;

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/file.h"
 #include "base/hash.h"
+#include "base/replace.h"
 #include "base/team.h"
 
 static q8_code refuse(const q8_checkpoint *c, q8_err *err, const char *what, const char *now)

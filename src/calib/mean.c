@@ -49,7 +49,7 @@ static q8_code read_any(struct array *array, const char *path, q8_arena *arena, 
     unsigned char start[Q8_NPY_PROBE_BYTES];
     const ssize_t n = q8_file_start(path, start, sizeof(start));
     if (n < 0)
-        return q8_fail_errno(err, path, "read");
+        return q8_fail_errno(err, path, "open");
     if (!q8_npy_probe(start, (size_t)n))
         return read_binaryproto(array, path, arena, err);
     q8_code code = q8_npy_open(&npy, path, err);

@@ -1,6 +1,7 @@
 #include "calib/npy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <float.h>
 #include <math.h>
 #include <stdint.h>
@@ -290,7 +291,7 @@ static q8_code check_length(const q8_npy *npy, size_t file_size, q8_err *err)
 q8_code q8_npy_open(q8_npy *npy, const char *path, q8_err *err)
 {
     struct stat st;
-    *npy = (q8_npy){.path = path, .fd = q8_file_open(path)};
+    *npy = (q8_npy){.path = path, .fd = q8_file_open(path, O_RDONLY, 0)};
     if (npy->fd < 0)
         return q8_fail_errno(err, path, "open");
     q8_code code = fstat(npy->fd, &st) == 0 ? Q8_OK : q8_fail_errno(err, path, "read");

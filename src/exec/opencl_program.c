@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/replace.h"
 #include "exec/opencl.h"
 
 #define OPTIONS "-cl-std=CL1.2"

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/replace.h"
 #include "ncnn/attr.h"
 #include "ncnn/check.h"
 #include "ncnn/table.h"

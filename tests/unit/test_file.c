@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/replace.h"
 
 /* A fresh folder per test; `at()` names a file in it. */
 static char folder[64];
