@@ -88,7 +88,7 @@ static dnnl_status_t describe(const q8_dnnl_job *job, int block, dnnl_primitive_
     return q8_dnnl_lrn(pd, job->engine, attr, &tensor, a->size, a->alpha, a->beta, a->bias);
 }
 
-/* Has a kernel that the other one is asked first in front of; takes over `quick`. */
+/* A kernel that runs `quick`, which it takes over, where the input is small enough. */
 static q8_code guard(const q8_dnnl_job *job, float largest, q8_kernel *quick, q8_kernel **kernel)
 {
     struct lrn_kernel *k = malloc(sizeof(*k));
